@@ -1,0 +1,1 @@
+"""Step 2, transaction: body processors: urlencoded, multipart, JSON, XML, decompression, with limits."""

@@ -1,0 +1,1 @@
+"""Step 2 and 5: one transaction through compiled rules, pure and synchronous."""

@@ -1,0 +1,1 @@
+"""Step 0, the nouns: frozen dataclasses, enums and protocols; standard library only."""

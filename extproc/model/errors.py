@@ -1,0 +1,43 @@
+"""The faults. Outcomes are values (`Verdict`); only what went wrong is an exception."""
+
+from __future__ import annotations
+
+
+class ExtprocError(Exception):
+    """Base of every fault that extproc raises on purpose."""
+
+
+class ConfigError(ExtprocError):
+    """A setting is wrong. `key` names it as the user wrote it (`workers`, `--mode`, `EXTPROC_MODE`)."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}: {message}")
+        self.key = key
+        self.message = message
+
+
+class SecLangError(ExtprocError):
+    """One finding in a rule file: where, what, and how to mend it."""
+
+    def __init__(self, file: str, line: int, message: str, column: int = 0) -> None:
+        super().__init__(f"{file}:{line}: {message}")
+        self.file = file
+        self.line = line
+        self.column = column
+        self.message = message
+
+
+class SecLangErrors(ExtprocError):
+    """All findings of a rule set at once, in file order; nothing of it is loaded."""
+
+    def __init__(self, findings: list[SecLangError]) -> None:
+        super().__init__("\n".join(str(finding) for finding in findings))
+        self.findings = findings
+
+
+class WireError(ExtprocError):
+    """The peer broke the ext_proc conversation. `reason` is a fixed text, safe to send back."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

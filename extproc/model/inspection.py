@@ -1,0 +1,70 @@
+"""The seam between transport and engine: no gRPC types above, no sockets below.
+
+A step is a generator: each `next()` does at most a slice of work (`Deadline`), the last one
+returns the `Verdict` (StopIteration.value). Whoever drives it may run others in between, or
+stop driving it when the client is gone.
+
+    inspection = inspector.open()
+    verdict = drive(inspection.request_headers(head, deadline))
+    verdict = drive(inspection.request_body(body, True, deadline))
+    inspection.close(None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Protocol, TypeAlias
+
+from extproc.model.deadline import Deadline
+from extproc.model.message import Headers, RequestHead, ResponseHead
+from extproc.model.verdict import Verdict
+
+Steps: TypeAlias = Generator[None, None, Verdict]
+
+
+class Inspection(Protocol):
+    """One HTTP exchange. Messages come in wire order; each is answered by one verdict.
+
+    The last message of the request (head with `is_last`, body with `is_last`, or trailers) is
+    answered ALLOW or BLOCK, those before it PENDING or BLOCK. After BLOCK nothing more is sent.
+    In monitor mode nothing is answered BLOCK.
+    """
+
+    def request_headers(self, head: RequestHead, deadline: Deadline) -> Steps: ...
+
+    def request_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps: ...
+
+    def request_trailers(self, trailers: Headers, deadline: Deadline) -> Steps: ...
+
+    def response_headers(self, head: ResponseHead, deadline: Deadline) -> Steps: ...
+
+    def response_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps: ...
+
+    def response_trailers(self, trailers: Headers, deadline: Deadline) -> Steps: ...
+
+    def refuse(self, status: int, reason: str) -> Verdict:
+        """Block what the conversation itself forbids (an upgrade, a budget used up), whatever the mode.
+
+        `reason` is a fixed word that goes into event and metadata (`upgrade-not-allowed`).
+        """
+        ...
+
+    def skip(self, reason: str) -> Verdict:
+        """No more of this exchange will be inspected (a declared stream): ALLOW, coverage `partly`."""
+        ...
+
+    def close(self, fault: str | None) -> None:
+        """The stream is over; writes the event if the exchange was decided or broken. Never raises.
+
+        `fault` is None for a normal end, else a fixed word (`cancelled`, `internal`, ...).
+        """
+        ...
+
+
+class Inspector(Protocol):
+    """What a worker asks; immutable, replaced whole on reload. An open inspection keeps its rules."""
+
+    def open(self) -> Inspection: ...
+
+    @property
+    def ruleset_hash(self) -> str: ...

@@ -1,0 +1,107 @@
+"""What a transaction decides, and the record of the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from extproc.model.phase import Phase
+
+
+class Mode(StrEnum):
+    """What happens to a request that the rules would deny. Order: weakest first."""
+
+    OFF = "off"
+    MONITOR = "monitor"
+    BLOCK = "block"
+
+    @staticmethod
+    def weakest(*modes: Mode) -> Mode:
+        """The effective mode: the weaker of flag, policy and SecRuleEngine."""
+        order = [Mode.OFF, Mode.MONITOR, Mode.BLOCK]
+        return min(modes, key=order.index)
+
+
+class Outcome(StrEnum):
+    """`PENDING`: nothing against it so far, more of the message is due."""
+
+    PENDING = "pending"
+    ALLOW = "allow"
+    BLOCK = "block"
+
+
+class Coverage(StrEnum):
+    """How much of the request the rules saw."""
+
+    INSPECTED = "inspected"
+    PARTLY = "partly"
+    UNINSPECTED = "uninspected"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one message of the conversation.
+
+    `rule_id` is the rule that decided (0: none did). `status` is the HTTP status of a block.
+    `location` is set by `redirect`. `rule_ids` are the logged matches so far.
+    """
+
+    outcome: Outcome
+    phase: Phase
+    incident: str
+    status: int = 403
+    rule_id: int = 0
+    rule_ids: tuple[int, ...] = ()
+    score: int = 0
+    coverage: Coverage = Coverage.INSPECTED
+    coverage_reason: str | None = None
+    ruleset: str = ""
+    location: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A rule that matched, macros expanded.
+
+    `variable` is `ARGS:q`; `via` the decoding steps; `value` the text that the operator saw and
+    `span` the matched part of it (start, end), both for `explain`, never for an event.
+    """
+
+    rule_id: int
+    phase: Phase
+    variable: str
+    msg: bytes = b""
+    logdata: bytes = b""
+    tags: tuple[str, ...] = ()
+    severity: str = ""
+    via: tuple[str, ...] = ()
+    value: bytes = b""
+    span: tuple[int, int] = (0, 0)
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One transaction, decided: what an event says (INTERFACE: `extproc.decision/1`). Not masked yet."""
+
+    time: float
+    incident: str
+    request_id: str
+    verdict: Outcome
+    mode: Mode
+    would: Outcome
+    coverage: Coverage
+    coverage_reason: str | None
+    method: bytes
+    host: bytes
+    path: bytes
+    client: str
+    route: str
+    phase: Phase
+    score: int
+    status: int
+    rule_id: int
+    matches: tuple[Match, ...]
+    duration_us: int
+    app_executed: bool = False
+    ruleset: str = ""

@@ -1,0 +1,1 @@
+"""Step 5, rules: @rx, @pm, @ipMatch, ...: compiled argument, then value → captures or None."""

@@ -1,0 +1,1 @@
+"""Step 4, Aho-Corasick first: which rules can match at all?"""

@@ -1,0 +1,1 @@
+"""Beside all steps: Envoy's configuration, rendered from one place."""

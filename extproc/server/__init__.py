@@ -1,0 +1,1 @@
+"""Around all steps: the gRPC server, its workers, health, drain."""

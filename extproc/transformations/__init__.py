@@ -1,0 +1,1 @@
+"""Step 3, transform: t:lowercase, t:urlDecodeUni, ...: bytes → bytes, one function each."""
