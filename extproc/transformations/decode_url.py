@@ -1,0 +1,51 @@
+"""t:urlDecode, t:urlDecodeUni, t:urlEncode: percent escapes."""
+
+from __future__ import annotations
+
+import re
+
+from extproc.transformations.contract import Transformation
+from extproc.transformations.escapes import HEX_PAIR, low_byte
+
+_ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+_ESCAPE_UNI = re.compile(rb"%(?:([0-9a-fA-F]{2})|[uU]([0-9a-fA-F]{4}))")
+
+_SAFE = frozenset(b"*0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_UNSAFE = re.compile(rb"[^*0-9A-Za-z]")
+_ESCAPED = {bytes([byte]): b"+" if byte == 0x20 else b"%%%02x" % byte for byte in set(range(256)) - _SAFE}
+
+
+def url_decode(value: bytes) -> bytes:
+    """`%HH` and `+` (reference manual, *urlDecode*); a broken escape stays as it is."""
+    if b"+" in value:
+        value = value.replace(b"+", b" ")
+    if b"%" not in value:
+        return value
+    return _ESCAPE.sub(lambda found: HEX_PAIR[found[1]], value)
+
+
+def url_decode_uni(value: bytes) -> bytes:
+    """As url_decode, and `%uHHHH` (reference manual, *urlDecodeUni*).
+
+    Without a SecUnicodeMap the low byte of a code unit counts; the full-width forms FF01 to FF5E become ASCII.
+    """
+    if b"+" in value:
+        value = value.replace(b"+", b" ")
+    if b"%" not in value:
+        return value
+    return _ESCAPE_UNI.sub(_decode_uni, value)
+
+
+def _decode_uni(found: re.Match[bytes]) -> bytes:
+    pair = found[1]
+    return HEX_PAIR[pair] if pair else low_byte(int(found[2], 16))
+
+
+def url_encode(value: bytes) -> bytes:
+    """All but ASCII letters, digits and `*` is escaped, in lower case; space is `+` (reference manual, *urlEncode*)."""
+    return _UNSAFE.sub(lambda found: _ESCAPED[found[0]], value)
+
+
+URL_DECODE = Transformation("urlDecode", url_decode, frozenset(b"%+"))
+URL_DECODE_UNI = Transformation("urlDecodeUni", url_decode_uni, frozenset(b"%+"))
+URL_ENCODE = Transformation("urlEncode", url_encode, frozenset(range(256)) - _SAFE)

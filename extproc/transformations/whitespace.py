@@ -1,0 +1,34 @@
+"""t:compressWhitespace, t:removeWhitespace, t:trim, t:trimLeft, t:trimRight."""
+
+from __future__ import annotations
+
+import re
+
+from extproc.transformations.contract import Transformation
+
+C_WHITESPACE = b"\t\n\v\f\r "
+"""isspace() in the C locale; also what bytes.strip() takes off."""
+
+NO_BREAK_SPACE = b"\xc2\xa0"
+"""In UTF-8. libmodsecurity takes out either byte wherever it stands, so other letters lose their 0xC2 too."""
+
+_TRIGGERS = frozenset(C_WHITESPACE)
+_RUN = re.compile(rb"[\t-\r ]+")
+
+
+def compress_whitespace(value: bytes) -> bytes:
+    """Every run of white space becomes one space (reference manual, *compressWhitespace*)."""
+    compressed = _RUN.sub(b" ", value)
+    return value if compressed == value else compressed
+
+
+def remove_whitespace(value: bytes) -> bytes:
+    """White space is taken out, the bytes of the no-break space as well (reference manual, *removeWhitespace*)."""
+    return value.translate(None, C_WHITESPACE + NO_BREAK_SPACE)
+
+
+COMPRESS_WHITESPACE = Transformation("compressWhitespace", compress_whitespace, _TRIGGERS)
+REMOVE_WHITESPACE = Transformation("removeWhitespace", remove_whitespace, _TRIGGERS | frozenset(NO_BREAK_SPACE))
+TRIM = Transformation("trim", bytes.strip, _TRIGGERS)
+TRIM_LEFT = Transformation("trimLeft", bytes.lstrip, _TRIGGERS)
+TRIM_RIGHT = Transformation("trimRight", bytes.rstrip, _TRIGGERS)
