@@ -16,6 +16,7 @@ class Limits:
 
     arguments: int = 1000  # SecArgumentsLimit
     json_depth: int = 64  # SecRequestBodyJsonDepthLimit
+    json_names_bytes: int = 1_048_576  # all dotted names of one body together: deep paths repeat their start
     multipart_parts: int = 200
     part_headers: int = 32
     xml_depth: int = 64
@@ -52,6 +53,7 @@ class ParsedBody:
     multipart_names: list[bytes] = field(default_factory=list)
     xml_text: list[bytes] = field(default_factory=list)  # XML:/*
     xml_attributes: list[bytes] = field(default_factory=list)  # XML://@*
+    xml_leaves: list[tuple[bytes, bytes]] = field(default_factory=list)  # (element or @attribute, text)
     flags: dict[str, int] = field(default_factory=dict)
     error: bytes = b""
     partly: str | None = None
