@@ -1,0 +1,422 @@
+"""Settings: flags over environment over one YAML file, resolved once into a frozen `Config`.
+
+Each key is defined exactly once, as a field of `Config`: its default, how a written value is read, its
+unit and its help. The flag (`--body-limit`), the environment variable (`EXTPROC_BODY_LIMIT`), the file's
+key (`body_limit`), `--help` and docs/CONFIGURATION.md all come from that definition.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import yaml
+
+from extproc.model.errors import ConfigError
+
+T = TypeVar("T")
+Reader: TypeAlias = Callable[[object], T]
+"""Written value (text, or what YAML made of it) → value. Raises ValueError with a sentence that mends it."""
+
+ENVIRONMENT_PREFIX = "EXTPROC_"
+FILE_LIMIT_BYTES = 1_048_576
+"""A larger configuration file is refused: it is the wrong file."""
+
+BODY_LIMIT_RANGE_BYTES = (1024, 64 * 1024 * 1024)
+TIME_BUDGET_RANGE_MS = (10, 60_000)
+WORKERS_RANGE = (0, 64)
+TRUSTED_HOPS_RANGE = (0, 16)
+DRAIN_RANGE_SECONDS = (0, 600)
+PARANOIA_RANGE = (1, 4)
+
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB)?")
+_SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s)?")
+_DURATION_UNITS_MS = {None: 1, "ms": 1, "s": 1000}
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
+_NEAR = 0.7
+"""difflib ratio from which an unknown name is taken for a slip of a known one."""
+
+# Kubernetes writes `<SERVICE>_PORT_9002_TCP=...` and the like for every Service of the namespace into the
+# environment; a Service called `extproc` must not stop the start.
+_SERVICE_LINK = re.compile(r"(?:\w+_)?(?:SERVICE_(?:HOST|PORT)|PORT)(?:_\w*)?")
+
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a text; put it into quotes")
+    if any(ord(char) < 0x20 for char in value):
+        raise ValueError("must not hold control characters")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A list, or one text with commas between the items."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError("must be a list of texts")
+    return tuple(_text(item.strip() if isinstance(item, str) else item) for item in items)
+
+
+def _choice(value: object, choices: tuple[str, ...]) -> str:
+    if value is False and "off" in choices:  # YAML 1.1 reads a bare `off` as false
+        return "off"
+    if value not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+    return str(value)
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError(f"must be true or false, not {value!r}")
+
+
+def _number(value: object, limits: tuple[int, int]) -> int:
+    try:
+        number = int(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise ValueError(f"must be a whole number, not {value!r}")
+    return _within(number, limits)
+
+
+def _within(number: int, limits: tuple[int, int]) -> int:
+    low, high = limits
+    if not low <= number <= high:
+        raise ValueError(f"must be between {low} and {high}, not {number}")
+    return number
+
+
+def _size(value: object) -> int:
+    written = _SIZE.fullmatch(str(value).strip()) if isinstance(value, str | int) else None
+    if written is None or isinstance(value, bool):
+        raise ValueError(f"must be a size such as 131072, 128KiB or 1MiB, not {value!r}")
+    return _within(int(written[1]) * _SIZE_UNITS[written[2]], BODY_LIMIT_RANGE_BYTES)
+
+
+def _duration_ms(value: object) -> int:
+    written = _DURATION.fullmatch(str(value).strip()) if isinstance(value, str | int | float) else None
+    if written is None or isinstance(value, bool):
+        raise ValueError(f"must be a time such as 500, 500ms or 0.5s, not {value!r}")
+    return _within(round(float(written[1]) * _DURATION_UNITS_MS[written[2]]), TIME_BUDGET_RANGE_MS)
+
+
+def _split(value: object) -> tuple[str, int]:
+    """`HOST:PORT` → both; an IPv6 host stands in brackets."""
+    host, colon, port = str(value).rpartition(":")
+    if not colon or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"must be HOST:PORT such as 127.0.0.1:8080, not {value!r}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"must have its IPv6 address in brackets, such as [::1]:8080, not {value!r}")
+    return host, int(port)
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _address(value: object) -> str:
+    """An address to listen on: an IP (or localhost) and a port."""
+    host, port = _split(value)
+    if host == "localhost":
+        host = "127.0.0.1"
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"must begin with an IP such as 127.0.0.1 or 0.0.0.0, not {host!r}") from None
+    return _joined(host, port)
+
+
+def _app_address(value: object) -> str:
+    """An address to connect to: an IP or a DNS name, and a port."""
+    if "://" in str(value):
+        raise ValueError(f"must be HOST:PORT without a scheme, not {value!r}")
+    host, port = _split(value)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if _HOST_NAME.fullmatch(host) is None or host.replace(".", "").isdecimal():
+            raise ValueError(f"must begin with an IP or a host name, not {host!r}") from None
+    return _joined(host, port)
+
+
+def _socket(value: object) -> str:
+    """An address to listen on, or `unix:PATH`."""
+    if isinstance(value, str) and value.startswith("unix:"):
+        path = _text(value.removeprefix("unix:"))
+        if len(path.encode()) > SOCKET_PATH_LIMIT_BYTES:
+            raise ValueError(f"must be at most {SOCKET_PATH_LIMIT_BYTES} bytes long (a limit of unix sockets)")
+        return value
+    return _address(value)
+
+
+SOCKET_PATH_LIMIT_BYTES = 107
+"""`sun_path` of unix(7) is 108 bytes, its closing zero included."""
+
+
+def _address_or_off(value: object) -> str:
+    return "off" if value in ("off", False) else _socket(value)
+
+
+def _sockets(value: object) -> tuple[str, ...]:
+    found = tuple(_socket(item) for item in _texts(value))
+    if len(set(found)) != len(found):
+        raise ValueError("must not name an address twice: each worker needs its own")
+    return found
+
+
+def _path_prefixes(value: object) -> tuple[str, ...]:
+    prefixes = _texts(value)
+    for prefix in prefixes:
+        if not prefix.startswith("/"):
+            raise ValueError(f"must be paths that begin with /, not {prefix!r}")
+    return prefixes
+
+
+def setting(default: T, read: Reader[T], help: str, *, unit: str = "", metavar: str = "") -> T:
+    """The definition of one key; a `Config` field is written with it."""
+    return field(default=default, metadata={"read": read, "help": help, "unit": unit, "metavar": metavar})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, resolved. Addresses are `IP:PORT` or `unix:PATH`; "" means: not set.
+
+    `sources` tells where each key that is not a default came from, as the user wrote it
+    (`--mode`, `EXTPROC_MODE`, `waf.yaml: mode`).
+    """
+
+    listen: str = setting("", _address, "where clients connect: the address of Envoy", metavar="ADDR")
+    app: str = setting("", _app_address, "the protected app; only Envoy should reach it", metavar="ADDR")
+    grpc: tuple[str, ...] = setting(
+        (), _sockets, "where the engine listens, once per worker (default: 127.0.0.1:9002)", metavar="ADDR|unix:PATH"
+    )
+    health: str = setting(
+        "", _address_or_off, "where the engine answers health checks (default: 127.0.0.1:9003)", metavar="ADDR|off"
+    )
+    metrics: str = setting(
+        "", _address_or_off, "where the engine shows its metrics (default: 127.0.0.1:9090)", metavar="ADDR|off"
+    )
+    admin: str = setting(
+        "", _socket, "Envoy's admin, never to be published (default: 127.0.0.1:9901)", metavar="ADDR|unix:PATH"
+    )
+    rules: tuple[str, ...] = setting(
+        (), _texts, "SecLang file, or the name of a shipped set; replaces the shipped rules", metavar="FILE|NAME"
+    )
+    crs: str = setting("", _text, "a checkout of the OWASP Core Rule Set, to be used beside or as rules", metavar="DIR")
+    profile: str = setting(
+        "own", partial(_choice, choices=("own", "crs", "crs-api")), "which rules run", metavar="own|crs|crs-api"
+    )
+    paranoia: int = setting(1, partial(_number, limits=PARANOIA_RANGE), "paranoia level of the Core Rule Set")
+    mode: str = setting(
+        "monitor",
+        partial(_choice, choices=("off", "monitor", "block")),
+        "what happens to a request that the rules would deny; policy and rules can only weaken it",
+        metavar="off|monitor|block",
+    )
+    policy: str = setting("", _text, "exceptions and modes per route", metavar="FILE")
+    workers: int = setting(
+        0, partial(_number, limits=WORKERS_RANGE), "engine processes; 0: as many as the CPU quota has cores"
+    )
+    body_limit: int = setting(
+        128 * 1024,
+        _size,
+        "largest request body; a larger one is answered 413 and never reaches the app",
+        unit="bytes",
+        metavar="SIZE",
+    )
+    time_budget: int = setting(
+        500,
+        _duration_ms,
+        "time the inspection of one request may take; beyond it the request is refused with 503",
+        unit="ms",
+        metavar="TIME",
+    )
+    upgrade_paths: tuple[str, ...] = setting(
+        (), _path_prefixes, "path prefix on which WebSocket is allowed; its frames are not inspected", metavar="PREFIX"
+    )
+    trusted_hops: int = setting(
+        0,
+        partial(_number, limits=TRUSTED_HOPS_RANGE),
+        "proxies in front whose X-Forwarded-For entries are true; 0: the peer is the client",
+    )
+    response: bool = setting(False, _switch, "inspect responses too (costs a round trip and buffers them)")
+    events: str = setting("", _text, "write one JSON line per decision; - is stdout", metavar="FILE|-")
+    access_log: str = setting("", _text, "Envoy's own log, one JSON line per request; - is stdout", metavar="FILE|-")
+    drain_seconds: int = setting(
+        5, partial(_number, limits=DRAIN_RANGE_SECONDS), "patience with open requests when stopping", unit="s"
+    )
+    reflection: bool = setting(False, _switch, "gRPC server reflection, for debugging")
+    envoy: str = setting("", _text, "the Envoy binary (default: beside this Python, else on PATH)", metavar="FILE")
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key as parsers and documents see it. `unit` is that of the stored number."""
+
+    name: str
+    default: Any
+    read: Reader[Any]
+    help: str
+    unit: str
+    metavar: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+    @property
+    def is_repeatable(self) -> bool:
+        return isinstance(self.default, tuple)
+
+    @property
+    def is_switch(self) -> bool:
+        return isinstance(self.default, bool)
+
+
+SETTINGS: dict[str, Setting] = {
+    definition.name: Setting(definition.name, definition.default, **definition.metadata)
+    for definition in dataclasses.fields(Config)
+    if definition.metadata
+}
+"""Every key, in the order of the documents."""
+
+
+def resolve(flags: Mapping[str, object], environment: Mapping[str, str], file: Path | None = None) -> Config:
+    """Flags over environment over file → Config.
+
+    `flags` holds only what was given, by key. `file` falls back to `EXTPROC_CONFIG`.
+    Raises ConfigError, which names the key as the user wrote it.
+    """
+    if file is None and environment.get(ENVIRONMENT_PREFIX + "CONFIG"):
+        file = Path(environment[ENVIRONMENT_PREFIX + "CONFIG"])
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for origin in (_from_file(file) if file else (), _from_environment(environment), _from_flags(flags)):
+        for name, written, value in origin:
+            try:
+                values[name] = SETTINGS[name].read(value)
+            except ValueError as error:
+                raise ConfigError(written, str(error)) from error
+            sources[name] = written
+    return Config(**values, sources=sources)
+
+
+def _from_flags(flags: Mapping[str, object]) -> Iterable[tuple[str, str, object]]:
+    for name, value in flags.items():
+        yield name, SETTINGS[name].flag, value
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, object]]:
+    by_variable = {definition.variable: name for name, definition in SETTINGS.items()}
+    for variable, value in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == ENVIRONMENT_PREFIX + "CONFIG":
+            continue
+        if variable in by_variable:
+            if value:  # an empty variable is how a shell or a manifest says "not set"
+                yield by_variable[variable], variable, value
+        elif not _SERVICE_LINK.fullmatch(variable.removeprefix(ENVIRONMENT_PREFIX)):
+            # A variable that merely shares the prefix may belong to somebody else; a slip does not.
+            near = difflib.get_close_matches(variable, by_variable, n=1, cutoff=0.85)
+            if near:
+                raise ConfigError(variable, f"is not a setting; did you mean {near[0]}?")
+
+
+def _from_file(file: Path) -> Iterable[tuple[str, str, object]]:
+    for name, value in read_file(file).items():
+        yield name, f"{file}: {name}", value
+
+
+def read_file(file: Path) -> dict[str, object]:
+    """The keys of one YAML file, names checked, values not yet read. Raises ConfigError."""
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(FILE_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(str(file), f"cannot be read: {error.strerror}") from error
+    if len(text) > FILE_LIMIT_BYTES:
+        raise ConfigError(str(file), f"is larger than {FILE_LIMIT_BYTES} bytes; it is hardly a configuration")
+    try:
+        tree = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader that also refuses duplicate keys
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(str(file), f"is not valid YAML: {_one_line(error)}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(str(file), "must hold `key: value` lines")
+    for name in tree:
+        if name not in SETTINGS:
+            near = difflib.get_close_matches(str(name), SETTINGS, n=1, cutoff=_NEAR)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(SETTINGS)}"
+            raise ConfigError(f"{file}: {name}", f"is not a setting; {hint}")
+    return tree
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that keeps no silent winner: a key written twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is written twice", key_node.start_mark)
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def shown_default(definition: Setting) -> str:
+    """The default as a user would write it; "" when there is none."""
+    default = definition.default
+    if definition.name == "body_limit":
+        return f"{default // 1024}KiB"
+    if definition.unit == "ms":
+        return f"{default}ms"
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "" if default in ((), "") else str(default)
+
+
+def describe_settings() -> str:
+    """The table of docs/CONFIGURATION.md, Markdown."""
+    rows = ["| key | flag | environment | default | meaning |", "|---|---|---|---|---|"]
+    for definition in SETTINGS.values():
+        default = shown_default(definition)
+        repeat = "; may repeat" if definition.is_repeatable else ""
+        rows.append(
+            f"| `{definition.name}` | `{definition.flag}` | `{definition.variable}` "
+            f"| {f'`{default}`' if default else ''} | {definition.help}{repeat} |"
+        )
+    return "\n".join(rows) + "\n"
