@@ -1,0 +1,122 @@
+"""Envoy's bootstrap: bootstrap.yaml with its reasons, filled from `ProxySettings`.
+
+The template is the text that a reader of envoy/*.yaml sees, comments and all. Values enter as JSON, which
+is YAML too, so no value can change the structure. Two marks make a line of the template conditional:
+`#if NAME` and `#endif`, at the left margin, not nested.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from string import Template
+from typing import Any
+
+import yaml
+
+READY_PATH = "/.well-known/waf/ready"
+"""Answered by Envoy itself, 200 as long as the engine is healthy (INTERFACE)."""
+
+HEAP_LIMIT_BYTES = 512 * 1024 * 1024
+"""Envoy begins to refuse work near this much heap; a container's memory limit belongs above it."""
+
+CONNECTION_LIMIT = 20_000
+"""Client connections at a time, whole process."""
+
+ANSWER_MARGIN_MS = 1_000
+"""Envoy waits this much longer for an answer than the engine's own time budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """What differs between one pair and the next. Addresses are `IP:PORT` or `unix:PATH`.
+
+    `engine` holds one address per worker. `app` may begin with a DNS name. `access_log` is a file for
+    Envoy to write to, None for no log.
+    """
+
+    listen: str
+    app: str
+    engine: tuple[str, ...]
+    admin: str
+    body_limit_bytes: int
+    time_budget_ms: int
+    trusted_hops: int = 0
+    allow_websocket: bool = False
+    inspect_response: bool = False
+    access_log: str | None = None
+
+
+def render(settings: ProxySettings) -> dict[str, Any]:
+    """The bootstrap as plain data."""
+    tree: dict[str, Any] = yaml.safe_load(render_text(settings))
+    return tree
+
+
+def render_text(settings: ProxySettings) -> str:
+    """The bootstrap as YAML with its comments; `envoy -c` takes it as it is."""
+    conditions = {
+        "private_admin": settings.admin.startswith("unix:"),
+        "websocket": settings.allow_websocket,
+        "access_log": settings.access_log is not None,
+        "response": settings.inspect_response,
+        "no_response": not settings.inspect_response,
+    }
+    values: dict[str, object] = {
+        "admin_address": _address(settings.admin),
+        "listen_address": _address(settings.listen),
+        "heap_limit_bytes": HEAP_LIMIT_BYTES,
+        "connection_limit": CONNECTION_LIMIT,
+        "body_limit_bytes": settings.body_limit_bytes,
+        "trusted_hops": settings.trusted_hops,
+        "access_log": settings.access_log,
+        "message_timeout": f"{(settings.time_budget_ms + ANSWER_MARGIN_MS) / 1000:.3f}s",
+        "response_header_mode": "SEND" if settings.inspect_response else "SKIP",
+        "response_body_mode": "BUFFERED" if settings.inspect_response else "NONE",
+        # A name is looked up again as its records change; an IP needs no lookup.
+        "app_cluster_type": "STATIC" if _is_ip(settings.app) else "STRICT_DNS",
+        "app_endpoints": [_endpoint(settings.app)],
+        "engine_endpoints": [_endpoint(address) for address in settings.engine],
+    }
+    text = "\n".join(_keep_lines(_template().splitlines(), conditions)) + "\n"
+    return Template(text).substitute({name: json.dumps(value) for name, value in values.items()})
+
+
+@cache
+def _template() -> str:
+    return resources.files("extproc.proxy").joinpath("bootstrap.yaml").read_text(encoding="utf-8")
+
+
+def _keep_lines(lines: list[str], conditions: dict[str, bool]) -> list[str]:
+    kept = []
+    is_kept = True
+    for line in lines:
+        if line.startswith("#if "):
+            is_kept = conditions[line.removeprefix("#if ")]
+        elif line == "#endif":
+            is_kept = True
+        elif is_kept:
+            kept.append(line)
+    return kept
+
+
+def _address(address: str) -> dict[str, Any]:
+    if address.startswith("unix:"):
+        return {"pipe": {"path": address.removeprefix("unix:")}}
+    host, _, port = address.rpartition(":")
+    return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
+
+
+def _endpoint(address: str) -> dict[str, Any]:
+    return {"endpoint": {"address": _address(address)}}
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return False
+    return True
