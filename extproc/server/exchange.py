@@ -1,0 +1,216 @@
+"""One exchange: messages of Envoy in, answers out, each to its own question.
+
+No gRPC here: bytes in, bytes out, so that the order of messages can be tested without a server. A fault is an
+exception; whoever owns the stream ends it with an error status, as a stream that ends OK before its last
+question was answered lets the request pass uninspected.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+
+from extproc.model.deadline import Deadline
+from extproc.model.errors import ExtprocError, WireError
+from extproc.model.inspection import Inspection, Inspector, Steps
+from extproc.model.message import RequestHead
+from extproc.model.verdict import Outcome, Verdict
+from extproc.server.scheduler import Scheduler
+from extproc.server.settings import BODY_MODES, ServerSettings
+from extproc.server.states import Event, State, follow
+from extproc.server.upgrade import Upgrade, judge
+from extproc.wire import decode, encode
+from extproc.wire.kind import Kind
+
+LATE_STATUS = 503
+"""HTTP status when the budget is used up."""
+
+UPGRADE_STATUS = 403
+"""HTTP status of an upgrade that is not let through."""
+
+_REQUEST_KINDS = frozenset({Kind.REQUEST_HEADERS, Kind.REQUEST_BODY, Kind.REQUEST_TRAILERS})
+
+
+class Terms:
+    """What all exchanges of a worker share: settings in the form that a message is held against."""
+
+    __slots__ = ("budget_us", "inspect_response", "profiles", "scheduler", "upgrade_paths")
+
+    def __init__(self, settings: ServerSettings, scheduler: Scheduler) -> None:
+        self.budget_us = settings.budget_us
+        self.inspect_response = settings.inspect_response
+        self.profiles = frozenset(
+            (BODY_MODES[request], BODY_MODES[response])
+            for request in settings.request_body_modes
+            for response in settings.response_body_modes
+        )
+        self.scheduler = scheduler
+        self.upgrade_paths = tuple(path.encode() for path in settings.upgrade_paths)
+
+
+class Exchange:
+    """State of one stream. `receive` each message, `close` at the end, whatever happened."""
+
+    __slots__ = ("_head", "_inspection", "_inspector", "_is_blocked", "_policy", "_request", "_response", "_terms")
+
+    def __init__(self, inspector: Inspector, terms: Terms, policy: str = "") -> None:
+        self._inspector = inspector
+        self._terms = terms
+        self._policy = policy
+        self._inspection: Inspection | None = None
+        self._head: RequestHead | None = None
+        self._request = State.START
+        self._response = State.START
+        self._is_blocked = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Is nothing of the request outstanding? False between its headers and its end."""
+        return self._is_blocked or self._request is not State.OPEN
+
+    async def receive(self, data: bytes) -> bytes | None:
+        """The answer to one message; None if it wants none (observability mode, window updates).
+
+        Raises WireError when the peer broke the conversation, and whatever the inspection raises.
+        """
+        message = decode.parse(data)
+        kind = decode.kind_of(message)
+        if kind is None:
+            return None
+        modes = decode.body_modes(message)
+        if modes is not None and modes not in self._terms.profiles:
+            raise WireError("profile-mismatch")
+        is_watched_only = message.observability_mode
+        if self._is_blocked:
+            if is_watched_only:
+                return None
+            raise WireError("message-after-block")
+        if kind is Kind.REQUEST_HEADERS:
+            answer = await self._receive_head(message)
+        elif kind in _REQUEST_KINDS:
+            answer = await self._receive_rest(kind, message)
+        else:
+            answer = await self._receive_response(kind, message)
+        return None if is_watched_only else answer
+
+    def conclude(self) -> None:
+        """Call when an answer is on its way: what nothing more will be asked about is closed before the stream ends."""
+        is_request_over = self._request is State.DONE or self._request is State.UPGRADED
+        is_response_over = not self._terms.inspect_response or self._response is State.DONE
+        if self._is_blocked or (is_request_over and is_response_over):
+            self.close(None)
+
+    def close(self, fault: str | None) -> None:
+        """Ends the inspection, once; later calls do nothing. `fault` is a fixed word or None."""
+        inspection, self._inspection = self._inspection, None
+        if inspection is not None:
+            inspection.close(fault)
+
+    async def _receive_head(self, message: decode.Message) -> bytes:
+        if self._response is not State.START:
+            raise WireError("out-of-order")
+        head = decode.request_head(message, self._policy)
+        self._request = follow(self._request, Event.LAST_HEAD if head.is_last else Event.HEAD)
+        self._head = head
+        self._inspection = self._inspector.open()
+        upgrade = judge(head, self._terms.upgrade_paths)
+        if upgrade is Upgrade.NONE:
+            return self._answer(Kind.REQUEST_HEADERS, await self._inspect_head(self._inspection, head))
+        if upgrade is Upgrade.REFUSED:
+            verdict = await self._inspect_head(self._inspection, head)
+            if verdict.outcome is not Outcome.BLOCK:
+                verdict = self._inspection.refuse(UPGRADE_STATUS, "upgrade-not-allowed")
+            return self._answer(Kind.REQUEST_HEADERS, verdict)
+        # Nothing more of a handshake will come, so all rules see it now.
+        verdict = await self._inspect_head(self._inspection, replace(head, is_last=True))
+        if verdict.outcome is Outcome.BLOCK:
+            return self._answer(Kind.REQUEST_HEADERS, verdict)
+        self._request = State.UPGRADED
+        verdict = self._inspection.skip("upgrade")
+        return encode.go_on(Kind.REQUEST_HEADERS, verdict, is_upgrade=True, with_response=self._terms.inspect_response)
+
+    async def _receive_rest(self, kind: Kind, message: decode.Message) -> bytes:
+        """Body or trailers."""
+        was_upgraded = self._request is State.UPGRADED
+        if kind is Kind.REQUEST_TRAILERS:
+            self._request = follow(self._request, Event.TRAILERS)
+        else:
+            data, is_last = decode.body(message.request_body)
+            self._request = follow(self._request, Event.LAST_BODY if is_last else Event.BODY)
+        if was_upgraded:  # Envoy did not take the override: the exchange is inspected anew, as an ordinary one
+            verdict = await self._reopen()
+            if verdict.outcome is Outcome.BLOCK:
+                return self._answer(kind, verdict)
+        inspection = self._inspection
+        if inspection is None:
+            raise ExtprocError("inspection closed too early")
+        deadline = self._deadline()
+        if kind is Kind.REQUEST_TRAILERS:
+            steps = inspection.request_trailers(decode.trailers(message.request_trailers), deadline)
+        else:
+            steps = inspection.request_body(data, is_last, deadline)
+        return self._answer(kind, await self._drive(inspection, steps, deadline))
+
+    async def _receive_response(self, kind: Kind, message: decode.Message) -> bytes:
+        """Without an inspection (a local reply of Envoy's, or responses are not inspected) there is no verdict."""
+        if kind is Kind.RESPONSE_HEADERS:
+            head = decode.response_head(message)
+            self._response = follow(self._response, Event.LAST_HEAD if head.is_last else Event.HEAD)
+        elif kind is Kind.RESPONSE_BODY:
+            data, is_last = decode.body(message.response_body)
+            self._response = follow(self._response, Event.LAST_BODY if is_last else Event.BODY)
+        else:
+            self._response = follow(self._response, Event.TRAILERS)
+        inspection = self._inspection
+        if inspection is None or not self._terms.inspect_response:
+            return encode.go_on(kind, None)
+        deadline = self._deadline()
+        if kind is Kind.RESPONSE_HEADERS:
+            steps = inspection.response_headers(head, deadline)
+        elif kind is Kind.RESPONSE_BODY:
+            steps = inspection.response_body(data, is_last, deadline)
+        else:
+            steps = inspection.response_trailers(decode.trailers(message.response_trailers), deadline)
+        return self._answer(kind, await self._drive(inspection, steps, deadline))
+
+    async def _reopen(self) -> Verdict:
+        self.close(None)
+        head = self._head
+        if head is None:
+            raise ExtprocError("no head to inspect anew")
+        self._inspection = self._inspector.open()
+        return await self._inspect_head(self._inspection, head)
+
+    async def _inspect_head(self, inspection: Inspection, head: RequestHead) -> Verdict:
+        deadline = self._deadline()
+        return await self._drive(inspection, inspection.request_headers(head, deadline), deadline)
+
+    async def _drive(self, inspection: Inspection, steps: Steps, deadline: Deadline) -> Verdict:
+        """The first slice runs here and now, the rest of it takes turns."""
+        verdict: object
+        try:
+            next(steps)
+        except StopIteration as end:
+            verdict = end.value
+        else:
+            expire = partial(inspection.refuse, LATE_STATUS, "time-budget")
+            verdict = await self._terms.scheduler.finish(steps, deadline, expire)
+        if not isinstance(verdict, Verdict):
+            raise ExtprocError("the inspection gave no verdict")
+        return verdict
+
+    def _answer(self, kind: Kind, verdict: Verdict) -> bytes:
+        if verdict.outcome is Outcome.BLOCK:
+            self._is_blocked = True
+            return encode.block(verdict, self._value_of(b"accept"), self._value_of(b"content-type"))
+        if verdict.outcome is Outcome.PENDING and self._request is State.DONE and kind in _REQUEST_KINDS:
+            raise ExtprocError("the inspection ended without a decision")
+        return encode.go_on(kind, verdict)
+
+    def _value_of(self, name: bytes) -> bytes:
+        """A header of the request, its lines joined by commas."""
+        return b",".join(value for key, value in self._head.headers if key == name) if self._head else b""
+
+    def _deadline(self) -> Deadline:
+        return Deadline(time.monotonic_ns, self._terms.budget_us)

@@ -1,0 +1,87 @@
+"""What the server is told: addresses, limits, times. Frozen, made once by the command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from extproc.model.errors import ConfigError
+
+BODY_MODES = {"NONE": 0, "STREAMED": 1, "BUFFERED": 2}
+"""Envoy's BodySendMode. The others are not on offer: BUFFERED_PARTIAL passes the rest of a body unseen,
+FULL_DUPLEX_STREAMED and GRPC cannot hold a request back until its verdict."""
+
+MESSAGE_SLACK_BYTES = 65_536
+"""Room for headers and framing beside a body of the limit in one gRPC message."""
+
+MAX_WORKERS = 256
+"""A worker reports by its number in one byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """`addresses`: one per worker, `HOST:PORT` or `unix:PATH`; no two alike. `health`: `HOST:PORT` or empty.
+
+    Raises ConfigError for what cannot work.
+    """
+
+    addresses: tuple[str, ...]
+    health: str = ""
+    budget_us: int = 400_000
+    """Wall time for the answer to one message; must stay below Envoy's `message_timeout`."""
+    max_streams: int = 16_384
+    """Open streams per worker; one more is refused with RESOURCE_EXHAUSTED."""
+    body_limit_bytes: int = 1_048_576
+    """The largest body that Envoy buffers (`per_connection_buffer_limit_bytes`)."""
+    drain_delay_s: float = 5.0
+    """From NOT_SERVING to the closed listener; longer than Envoy's health interval times threshold."""
+    drain_grace_s: float = 10.0
+    """For the streams that are still open when the listener closes."""
+    upgrade_paths: tuple[str, ...] = ()
+    """Path prefixes on which an HTTP upgrade is let through after its handshake was inspected."""
+    inspect_response: bool = False
+    request_body_modes: frozenset[str] = frozenset({"BUFFERED"})
+    response_body_modes: frozenset[str] = frozenset({"NONE"})
+    """What Envoy may declare in `protocol_config`; anything else is refused."""
+    reflection: bool = False
+    socket_mode: int = 0o660
+    """File mode of unix sockets."""
+
+    def __post_init__(self) -> None:
+        if not self.addresses or len(set(self.addresses)) != len(self.addresses):
+            raise ConfigError("grpc", "name one address per worker, no two alike")
+        if len(self.addresses) > MAX_WORKERS:
+            raise ConfigError("workers", f"at most {MAX_WORKERS}")
+        for key in ("budget_us", "max_streams", "body_limit_bytes"):
+            if getattr(self, key) <= 0:
+                raise ConfigError(key, "must be above 0")
+        for key in ("drain_delay_s", "drain_grace_s"):
+            if getattr(self, key) < 0:
+                raise ConfigError(key, "must not be negative")
+        for key in ("request_body_modes", "response_body_modes"):
+            unknown = getattr(self, key) - BODY_MODES.keys()
+            if unknown:
+                raise ConfigError(key, f"{', '.join(sorted(unknown))}: choose from {', '.join(BODY_MODES)}")
+        for path in self.upgrade_paths:
+            if not path.startswith("/"):
+                raise ConfigError("upgrade_paths", f"{path!r} must start with /")
+
+
+def default_workers(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: CPU set or cgroup quota (v2 `cpu.max`, v1 `cpu.cfs_*`), at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _quota(root)
+    return max(1, min(cores, int(quota))) if quota is not None else cores
+
+
+def _quota(root: Path) -> float | None:
+    try:
+        limit, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    return int(limit) / int(period) if limit.isdigit() and period.isdigit() and int(period) else None

@@ -1,0 +1,117 @@
+"""Verdict → ProcessingResponse, as bytes.
+
+What Envoy does with a field decides how it is set here: `raw_value` alone (a `value` arrives empty), no
+append_action (not honoured), always a status (without one a block goes out as 200), nothing from field 11 on.
+The last two are held by the proto files, where those fields are reserved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from extproc._pb.envoy.extensions.filters.http.ext_proc.v3 import processing_mode_pb2
+from extproc._pb.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from extproc._pb.envoy.type.v3 import http_status_pb2
+from extproc.model.phase import Phase
+from extproc.model.verdict import Verdict
+from extproc.wire import page
+from extproc.wire.kind import Kind
+
+NAMESPACE = "waf"
+"""Of the dynamic metadata; the filter must list it under `receiving_namespaces`."""
+
+MAX_PAGE_BYTES = 8192
+"""Body of an immediate response; a longer one is left out. Envoy answers gRPC clients with it in a header."""
+
+DEFAULT_STATUS = 403
+"""Of a block whose own status Envoy would turn into 200 or refuse."""
+
+DETAILS = {phase: f"waf_block_{phase.name.lower()}" for phase in Phase}
+"""RESPONSE_CODE_DETAILS of a block: fixed words, so that nothing of a request gets into the access log."""
+
+STATUSES = frozenset(code for code in http_status_pb2.StatusCode.values() if code >= 200)
+"""What HttpStatus may carry; 100 and 101 arrive as 200."""
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+BODILESS = frozenset({204, 205, 304})
+"""RFC 9110: an answer with one of these has no content. Envoy would send a content-length all the same."""
+
+_GRPC_STATUS = {401: 16, 404: 12, 429: 8, 503: 14, 504: 4}
+_PERMISSION_DENIED = 7
+_Mode = processing_mode_pb2.ProcessingMode
+_HEADERS = frozenset({Kind.REQUEST_HEADERS, Kind.RESPONSE_HEADERS})
+
+
+def go_on(kind: Kind, verdict: Verdict | None, is_upgrade: bool = False, with_response: bool = False) -> bytes:
+    """CONTINUE in answer to `kind`; no metadata when there is no verdict (a local reply of Envoy's).
+
+    `is_upgrade` asks Envoy to send no body of this exchange (the frames that follow a handshake);
+    `with_response` says that response headers are inspected too. The override spells out every field,
+    as the one that the filter allows (`allowed_override_modes`) is compared field by field.
+    """
+    answer = pb.ProcessingResponse()
+    getattr(answer, kind).SetInParent()
+    if verdict is not None:
+        _describe(answer, verdict, is_upgrade)
+    if is_upgrade:
+        mode = answer.mode_override
+        mode.request_header_mode = _Mode.SEND
+        mode.response_header_mode = _Mode.SEND if with_response else _Mode.SKIP
+        mode.request_body_mode = _Mode.NONE
+        mode.response_body_mode = _Mode.NONE
+        mode.request_trailer_mode = _Mode.SEND
+        mode.response_trailer_mode = _Mode.SKIP
+    return answer.SerializeToString()  # type: ignore[no-any-return]
+
+
+def block(verdict: Verdict, accept: bytes = b"", content_type: bytes = b"") -> bytes:
+    """The immediate response. `accept` and `content_type` are header values of the request."""
+    answer = pb.ProcessingResponse()
+    reply = answer.immediate_response
+    status = verdict.status if verdict.status in STATUSES else DEFAULT_STATUS
+    is_redirect = _is_safe_location(verdict.location)
+    if is_redirect:
+        status = status if status in REDIRECTS else 302
+    elif status in REDIRECTS:
+        status = DEFAULT_STATUS
+    reply.status.code = status
+    reply.details = DETAILS[verdict.phase]
+    reply.grpc_status.status = _GRPC_STATUS.get(status, _PERMISSION_DENIED)
+    # Envoy makes the body the grpc-message of a gRPC client, which reads one line of text.
+    media = page.PLAIN if content_type.lower().startswith(b"application/grpc") else page.choose_format(accept)
+    content = b"" if status in BODILESS else page.render(media, status, verdict.incident)
+    reply.body = content if len(content) <= MAX_PAGE_BYTES else b""
+    headers = reply.headers.set_headers
+    _set(headers, "content-type", media + b"; charset=utf-8" if media != page.PROBLEM else media)
+    _set(headers, "cache-control", b"no-store")
+    _set(headers, "x-waf-incident", verdict.incident.encode())
+    if is_redirect:
+        _set(headers, "location", verdict.location)
+    if status == 503:
+        _set(headers, "retry-after", b"1")
+    _describe(answer, verdict, is_upgrade=False)
+    return answer.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _describe(answer: Any, verdict: Verdict, is_upgrade: bool) -> None:
+    fields = answer.dynamic_metadata.fields[NAMESPACE].struct_value.fields
+    fields["verdict"].string_value = verdict.outcome
+    fields["phase"].number_value = verdict.phase
+    fields["rule"].number_value = verdict.rule_id
+    fields["incident"].string_value = verdict.incident
+    fields["coverage"].string_value = verdict.coverage
+    fields["score"].number_value = verdict.score
+    fields["ruleset"].string_value = verdict.ruleset
+    if is_upgrade:
+        fields["upgrade"].bool_value = True
+
+
+def _set(headers: Any, name: str, value: bytes) -> None:
+    line = headers.add().header
+    line.key = name
+    line.raw_value = value
+
+
+def _is_safe_location(location: bytes) -> bool:
+    """Control bytes would make the whole mutation invalid, and the block a 500."""
+    return bool(location) and all(0x20 < byte < 0x7F for byte in location)
