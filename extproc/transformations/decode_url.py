@@ -10,9 +10,8 @@ from extproc.transformations.escapes import HEX_PAIR, low_byte
 _ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
 _ESCAPE_UNI = re.compile(rb"%(?:([0-9a-fA-F]{2})|[uU]([0-9a-fA-F]{4}))")
 
-_SAFE = frozenset(b"*0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_UNSAFE = re.compile(rb"[^*0-9A-Za-z]")
-_ESCAPED = {bytes([byte]): b"+" if byte == 0x20 else b"%%%02x" % byte for byte in set(range(256)) - _SAFE}
+_SAFE = b"*0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ENCODED = [bytes([byte]) if byte in _SAFE else b"+" if byte == 0x20 else b"%%%02x" % byte for byte in range(256)]
 
 
 def url_decode(value: bytes) -> bytes:
@@ -43,9 +42,11 @@ def _decode_uni(found: re.Match[bytes]) -> bytes:
 
 def url_encode(value: bytes) -> bytes:
     """All but ASCII letters, digits and `*` is escaped, in lower case; space is `+` (reference manual, *urlEncode*)."""
-    return _UNSAFE.sub(lambda found: _ESCAPED[found[0]], value)
+    if not value.translate(None, _SAFE):
+        return value
+    return b"".join([_ENCODED[byte] for byte in value])
 
 
 URL_DECODE = Transformation("urlDecode", url_decode, frozenset(b"%+"))
 URL_DECODE_UNI = Transformation("urlDecodeUni", url_decode_uni, frozenset(b"%+"))
-URL_ENCODE = Transformation("urlEncode", url_encode, frozenset(range(256)) - _SAFE)
+URL_ENCODE = Transformation("urlEncode", url_encode, frozenset(range(256)) - frozenset(_SAFE))

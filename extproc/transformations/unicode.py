@@ -7,7 +7,8 @@ import re
 from extproc.transformations.contract import Transformation
 
 _SEQUENCE = re.compile(
-    rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}|[\xc0-\xf4]|\x00(?!\Z)"
+    rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"  # well-formed, perhaps overlong
+    rb"|[\xc0-\xf4]|\x00(?!\Z)"  # dropped
 )
 
 _LAST_LEAD = 0xF4
@@ -21,9 +22,9 @@ _SMALLEST = {2: 0x80, 3: 0x800, 4: 0x10000}
 def utf8_to_unicode(value: bytes) -> bytes:
     """Reference manual, *utf8toUnicode*; four digits, five or six where the code point needs them.
 
-    As libmodsecurity does: NUL vanishes except at the end, a lead byte without its continuation vanishes, a stray
-    continuation and the bytes F5 to FF stay (F5 to F7 are written out behind as well), and an overlong form or a surrogate is written with its lead byte
-    repeated behind it.
+    As libmodsecurity does: NUL vanishes except at the end, a lead byte without its continuation vanishes, a
+    stray continuation and the bytes F5 to FF stay (F5 to F7 are written out behind as well), and an overlong
+    form or a surrogate is written with its lead byte repeated behind it.
     """
     if value.isascii() and b"\x00" not in value:
         return value
