@@ -72,6 +72,7 @@ class _Reader:
         self.findings: list[SecLangError] = []
         self.chain: list[Rule] = []
         self.is_resyncing = False
+        self.is_after_broken_rule = False  # what follows may be a link whose starter was lost
 
     def take(self, line: Line) -> None:
         if self.is_resyncing and not _starts_directive(line.text):
@@ -102,7 +103,7 @@ class _Reader:
                 "quote an argument that holds blanks"
             )
             if known.name in ("SecRule", "SecAction"):
-                self.chain.clear()
+                self._drop_chain()
         elif known.name in ("SecRule", "SecAction"):
             self._take_rule(self._rule(line, known.name, arguments, report), line, report)
         elif known.name == "SecMarker":
@@ -128,7 +129,11 @@ class _Reader:
         # What follows a missing quote is the inside of a text: go on at the next directive.
         self._reporter(line.number)(message)
         self.is_resyncing = True
+        self._drop_chain()
+
+    def _drop_chain(self) -> None:
         self.chain.clear()
+        self.is_after_broken_rule = True
 
     def _rule(self, line: Line, name: str, arguments: list[Word], report: Callable[[str], None]) -> Rule:
         if name == "SecAction":
@@ -154,7 +159,9 @@ class _Reader:
                     report(
                         f"{spelling} stands on the first rule of a chain (line {self.chain[0].line}), not on its links"
                     )
-        elif not any(action.name == "id" for action in rule.actions) and not self._has_finding_about_id(line.number):
+        elif any(action.name == "id" for action in rule.actions):
+            self.is_after_broken_rule = False
+        elif not self.is_after_broken_rule and not self._has_finding_about_id(line.number):
             report("the rule has no id: add id:N with a number that no other rule has")
         if has_chain and len(self.chain) >= MAX_CHAIN_LINKS:
             report(f"a chain of more than {MAX_CHAIN_LINKS} rules: split it")

@@ -43,7 +43,7 @@ def parse_variables(text: bytes, report: Callable[[str], None]) -> tuple[Variabl
             elif quoted is not None:
                 key, position = quoted[1].replace(b"\\'", b"'"), quoted.end()
                 if collection != "XML" and len(key) > 2 and key.startswith(b"/") and key.endswith(b"/"):
-                    key, key_pattern = None, key[1:-1]
+                    key_pattern, key = key[1:-1], None
             else:
                 plain = (_XPATH if collection == "XML" else _PLAIN).match(text, position)
                 key, position = (plain[0].strip(), plain.end()) if plain else (b"", position)
