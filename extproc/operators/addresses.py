@@ -1,0 +1,86 @@
+"""Step 4, @ipMatch and @ipMatchFromFile: is the value an address of these networks?
+
+ModSecurity reference manual, *ipMatch* and *ipMatchFromFile*. IPv4 and IPv6, addresses and CIDR blocks. Not as
+libmodsecurity does: spaces around an entry and a `/0` are allowed, and an IPv4 address written in IPv6
+(`::ffff:10.0.0.1`) is the IPv4 address, or a blocked client could come in through a dual-stack socket.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+
+from extproc.operators.contract import Captures, CompileContext, Operator
+from extproc.operators.phrases import read_lines
+
+ADDRESS_MAX_BYTES = 45
+"""The longest spelling of an address, an IPv6 one with a dotted quad; a longer value is none."""
+
+_MAPPED = bytes(10) + b"\xff\xff"
+_PREFIX_BITS = 128
+_IPV4_OFFSET = 96
+
+_Networks = dict[int, set[int]]
+"""Bits to shift an address right → the network numbers of that size. IPv4 stands in ::ffff:0:0/96."""
+
+
+def compile_ip_match(argument: bytes, context: CompileContext) -> Operator:
+    """@ipMatch: addresses and CIDR blocks between commas."""
+    entries = [entry.strip() for entry in argument.split(b",")]
+    return Operator("ipMatch", argument, _tester(_networks("@ipMatch", entries)))
+
+
+def compile_ip_match_from_file(argument: bytes, context: CompileContext) -> Operator:
+    """@ipMatchFromFile: file names between white space; an address or CIDR block per line, `#` starts a comment.
+
+    Raises ValueError when a file cannot be read or a line is no address.
+    """
+    names = argument.split()
+    if not names:
+        raise ValueError("@ipMatchFromFile needs the name of a file with one address or CIDR block per line")
+    lines: list[bytes] = []
+    for name in names:
+        lines += read_lines("@ipMatchFromFile", name, context)
+    entries = [line.partition(b"#")[0].strip() for line in lines]
+    if not entries:
+        context.notice(f"@ipMatchFromFile {argument.decode('utf-8', 'replace')} holds no address and never matches")
+    return Operator("ipMatchFromFile", argument, _tester(_networks("@ipMatchFromFile", entries)))
+
+
+def _networks(operator: str, entries: Iterable[bytes]) -> _Networks:
+    networks: _Networks = {}
+    for entry in entries:
+        shown = entry.decode("utf-8", "replace")
+        try:
+            network = ipaddress.ip_network(shown, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"{operator} knows no address or CIDR block '{shown}'; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"
+            ) from None
+        start = network.network_address
+        number = _number(start.packed)
+        length = network.prefixlen + (_IPV4_OFFSET if start.version == 4 else 0)
+        shift = _PREFIX_BITS - length
+        networks.setdefault(shift, set()).add(number >> shift)
+    return networks
+
+
+def _number(packed: bytes) -> int:
+    return int.from_bytes(_MAPPED + packed if len(packed) == 4 else packed)
+
+
+def _tester(networks: _Networks) -> Callable[[bytes], Captures | None]:
+    sizes = tuple(networks.items())
+
+    def test(value: bytes) -> Captures | None:
+        if len(value) > ADDRESS_MAX_BYTES:
+            return None
+        family = socket.AF_INET6 if b":" in value else socket.AF_INET
+        try:
+            number = _number(socket.inet_pton(family, value.decode("ascii")))
+        except (OSError, ValueError):  # not an address; a NUL or a byte above 0x7F
+            return None
+        return (value,) if any(number >> shift in numbers for shift, numbers in sizes) else None
+
+    return test
