@@ -1,0 +1,287 @@
+"""The plan of a rule set: which rules run when, against what, and which never can.
+
+- Rules whose operator is pure and whose targets cannot change within a phase are *value rules*: they are
+  matched value by value (see `matching`). All others are *direct rules*: counts, numbers in TX, macros,
+  SecAction.
+- A *gate* is a rule that only skips, on a number in TX (`TX:DETECTION_PARANOIA_LEVEL "@lt 2"`). Once its
+  variable is settled the rules behind it are known, and neither gate nor skipped rules cost anything. A
+  phase is cut into segments so that no gate's variable is set before the gate within its segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import pairwise
+
+from extproc.engine.matching import (
+    MEMO_BYTES,
+    MEMO_CLASSES_VALUES,
+    Candidates,
+    Fired,
+    Test,
+    ValueClass,
+    rule_test,
+)
+from extproc.engine.ruleset import Rule, Ruleset
+from extproc.engine.variables import IMMUTABLE, NEVER_REMEMBERED
+from extproc.model.deadline import Deadline
+from extproc.model.phase import Phase
+from extproc.prefilter.candidates import Prefilter
+
+MAX_BOUNDARIES = 4
+"""Segments a phase is cut into at most, less one; a rule set that wants more runs its gates one by one."""
+
+MAX_VARIANTS = 16
+"""Resolved gate settings kept per segment; more run the segment unresolved."""
+
+MAX_KEYS = 4096
+"""Remembered keys of a collection; more start anew."""
+
+_GATE_OPERATORS = frozenset({"eq", "ge", "gt", "le", "lt"})
+
+
+def is_value_rule(rule: Rule) -> bool:
+    """May the rule's first link be matched value by value, ahead of rule order?"""
+    return rule.operator is not None and all(
+        target.collection in IMMUTABLE and not target.is_count for target in rule.targets
+    )
+
+
+def gate_key(rule: Rule) -> bytes | None:
+    """The TX key on which the rule does nothing but skip; None if it is no gate."""
+    if rule.operator is None or rule.operator.name not in _GATE_OPERATORS or len(rule.targets) != 1:
+        return None
+    target = rule.targets[0]
+    if target.collection != "TX" or target.key is None or target.is_count or rule.exclusions:
+        return None
+    does_nothing_else = (
+        rule.skip_after is not None
+        and not rule.is_logged
+        and not (rule.chain or rule.setvars or rule.controls or rule.expirevars or rule.initcols or rule.has_capture)
+        and (rule.disruptive is None or rule.disruptive.name == "pass")
+    )
+    return target.key if does_nothing_else else None
+
+
+def keys_set(rule: Rule) -> set[bytes] | None:
+    """TX keys that the rule or a link of its chain may set; None: any key."""
+    keys: set[bytes] = set()
+    for link in (rule, *rule.chain):
+        for setvar in link.setvars:
+            if setvar.collection != "TX":
+                continue
+            if not setvar.key.is_constant:
+                return None
+            keys.add(setvar.key.source)
+        if link.has_capture:
+            keys.update(b"%d" % number for number in range(10))
+    return keys
+
+
+class CollectionPlan:
+    """The classes of one collection: which rules its values meet, by key."""
+
+    __slots__ = ("_classes", "_infos", "_is_secret", "_rules", "collection")
+
+    def __init__(
+        self,
+        collection: str,
+        rules: Sequence[Rule],
+        classes: Callable[[int], ValueClass | None],
+        is_secret: Callable[[str, bytes], bool],
+    ) -> None:
+        self.collection = collection
+        self._rules = rules
+        self._classes = classes
+        self._is_secret = is_secret
+        self._infos: dict[bytes | None, tuple[ValueClass | None, bool]] = {}
+
+    def info(self, key: bytes | None) -> tuple[ValueClass | None, bool]:
+        """(class of the values under that key, may results be remembered?)."""
+        info = self._infos.get(key)
+        if info is None:
+            if len(self._infos) >= MAX_KEYS:
+                self._infos.clear()
+            info = self._infos[key] = self._work_out(key)
+        return info
+
+    def _work_out(self, key: bytes | None) -> tuple[ValueClass | None, bool]:
+        low = key.lower() if key is not None else None
+        mask = 0
+        for rule in self._rules:
+            if any(target.collection == self.collection and target.covers(low) for target in rule.targets) and not any(
+                target.collection == self.collection and target.covers(low) for target in rule.exclusions
+            ):
+                mask |= 1 << rule.index
+        may_remember = self.collection not in NEVER_REMEMBERED and not (
+            low is not None and self._is_secret(self.collection, low)
+        )
+        return self._classes(mask), may_remember
+
+
+class Variant:
+    """A segment with its gates resolved: the direct rules left, and the value rules by collection."""
+
+    __slots__ = ("collections", "direct", "reach")
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        reach: int,
+        classes: Callable[[int], ValueClass | None],
+        is_secret: Callable[[str, bytes], bool],
+    ) -> None:
+        self.reach = reach
+        self.direct = 0
+        by_collection: dict[str, list[Rule]] = {}
+        for rule in rules:
+            if not reach >> rule.index & 1:
+                continue
+            if not is_value_rule(rule):
+                self.direct |= 1 << rule.index
+                continue
+            for collection in dict.fromkeys(target.collection for target in rule.targets):
+                by_collection.setdefault(collection, []).append(rule)
+        self.collections = tuple(
+            CollectionPlan(collection, some, classes, is_secret) for collection, some in by_collection.items()
+        )
+
+
+class Segment:
+    """Consecutive rules of a phase in which every gate is settled when the first rule runs."""
+
+    __slots__ = ("_gates", "_keys", "_make", "_rules", "_unresolved", "_variants", "end", "start")
+
+    def __init__(
+        self, rules: Sequence[Rule], gates: Mapping[int, bytes], make: Callable[[Sequence[Rule], int], Variant]
+    ) -> None:
+        self.start, self.end = rules[0].index, rules[-1].index + 1
+        self._rules = rules
+        self._gates = {rule.index: gates[rule.index] for rule in rules if rule.index in gates}
+        self._keys = tuple(dict.fromkeys(self._gates.values()))
+        self._make = make
+        self._variants: dict[tuple[bytes | None, ...], Variant] = {}
+        self._unresolved: Variant | None = None
+
+    def variant(self, tx: Mapping[bytes, bytes]) -> Variant:
+        """The rules that can run, the gates' variables being what they are now."""
+        values = tuple(tx.get(key) for key in self._keys)
+        variant = self._variants.get(values)
+        if variant is None:
+            if len(self._variants) >= MAX_VARIANTS:
+                if self._unresolved is None:
+                    self._unresolved = self._make(self._rules, sum(1 << rule.index for rule in self._rules))
+                return self._unresolved
+            variant = self._variants[values] = self._make(self._rules, self._reach(tx))
+        return variant
+
+    def _reach(self, tx: Mapping[bytes, bytes]) -> int:
+        reach, next_index = 0, self.start
+        for rule in self._rules:
+            if rule.index < next_index:
+                continue
+            key = self._gates.get(rule.index)
+            if key is None:
+                reach |= 1 << rule.index
+            elif key in tx and rule.jump >= 0 and rule_test(rule)(tx[key]) is not None:
+                next_index = rule.jump
+        return reach
+
+
+class Plan:
+    """How to run a rule set. Built once; holds only caches that grow up to a bound."""
+
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        prefilter: Candidates | None = None,
+        is_secret: Callable[[str, bytes], bool] = lambda collection, key: False,
+        is_secret_value: Callable[[bytes], bool] = lambda value: False,
+        has_memo: bool = True,
+    ) -> None:
+        """`is_secret(collection, key)` and `is_secret_value(value)` name what is never remembered.
+
+        `prefilter` None: one is built of the rules' clauses.
+        """
+        self.ruleset = ruleset
+        self.rules: list[Rule] = [rule for phase in Phase for rule in ruleset.phases.get(phase, ())]
+        self.has_memo = has_memo
+        self.is_secret_value = is_secret_value
+        self._is_secret = is_secret
+        self._prefilter = prefilter or Prefilter([(rule.index, rule.clauses) for rule in self.rules])
+        self._tests: list[Test | None] = [rule_test(rule) if is_value_rule(rule) else None for rule in self.rules]
+        self._classes: dict[int, ValueClass] = {}
+        self._remembered = 0
+        self._masks: dict[tuple[str, object], int] = {}
+        self.segments = {phase: self._cut(ruleset.phases.get(phase, ())) for phase in Phase}
+
+    def _cut(self, rules: Sequence[Rule]) -> tuple[Segment, ...]:
+        if not rules:
+            return ()
+        gates = {rule.index: key for rule in rules if (key := gate_key(rule)) is not None}
+        boundaries: set[int] = set()
+        for place, rule in enumerate(rules):
+            keys = keys_set(rule)
+            if any(index > rule.index and (keys is None or key in keys) for index, key in gates.items()):
+                boundaries.add(place + 1)
+        if len(boundaries) > MAX_BOUNDARIES:
+            # Later settings of the same gates are what cost: keep the rules, run the gates one by one.
+            gates, boundaries = {}, set()
+        edges = [0, *sorted(boundaries - {len(rules)}), len(rules)]
+        return tuple(Segment(rules[a:b], gates, self._variant) for a, b in pairwise(edges))
+
+    def _variant(self, rules: Sequence[Rule], reach: int) -> Variant:
+        return Variant(rules, reach, self._value_class, self._is_secret)
+
+    def _value_class(self, mask: int) -> ValueClass | None:
+        if not mask:
+            return None
+        known = self._classes.get(mask)
+        if known is None:
+            rules = [rule for rule in self.rules if mask >> rule.index & 1]
+            known = self._classes[mask] = ValueClass(rules, self._tests, self._prefilter)
+        return known
+
+    def mask_of_ids(self, ranges: tuple[tuple[int, int], ...]) -> int:
+        """Rules whose id is in one of the inclusive ranges."""
+        return self._mask(("id", ranges), lambda rule: any(first <= rule.id <= last for first, last in ranges))
+
+    def mask_of_tag(self, tag: str) -> int:
+        """Rules with exactly that tag."""
+        return self._mask(("tag", tag), lambda rule: tag in rule.tags)
+
+    def mask_of_msg(self, msg: bytes) -> int:
+        """Rules with exactly that message."""
+        return self._mask(("msg", msg), lambda rule: rule.msg is not None and rule.msg.source == msg)
+
+    def _mask(self, key: tuple[str, object], is_meant: Callable[[Rule], bool]) -> int:
+        mask = self._masks.get(key)
+        if mask is None:
+            if len(self._masks) >= MAX_KEYS:
+                self._masks.clear()
+            mask = self._masks[key] = sum(1 << rule.index for rule in self.rules if is_meant(rule))
+        return mask
+
+    def match_value(
+        self, value_class: ValueClass, value: bytes, may_remember: bool, scanned: dict[bytes, int]
+    ) -> tuple[Fired, ...]:
+        """The rules of the class that match a value of at most LARGE_BYTES."""
+        if not (may_remember and self.has_memo and len(value) <= MEMO_BYTES):
+            return value_class.match(value, scanned)
+        fired = value_class.recall(value)
+        if fired is None:
+            fired = value_class.match(value, scanned)
+            if not self.is_secret_value(value):
+                self._remembered += 1
+                if self._remembered > MEMO_CLASSES_VALUES:
+                    self._remembered = 0
+                    for other in self._classes.values():
+                        other.forget()
+                value_class.remember(value, fired)
+        return fired
+
+    def match_large(
+        self, value_class: ValueClass, value: bytes, deadline: Deadline
+    ) -> Generator[None, None, tuple[Fired, ...]]:
+        """The same for a larger value, in slices."""
+        return value_class.match_in_slices(value, deadline)

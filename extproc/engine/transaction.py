@@ -1,0 +1,525 @@
+"""One HTTP exchange through the rules: phases in order, collections, what was decided.
+
+Only this object changes while a request is inspected. Value rules are matched first, segment by segment;
+then the rules that fired and the direct rules run in rule order, so that setvar, ctl and skipAfter see
+each other as SecLang says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeAlias
+
+from extproc.actions.control import Control, CoversKey
+from extproc.actions.setvar import SetVar, parse_number
+from extproc.bodies.contract import ParsedBody
+from extproc.bodies.decompress import decompress
+from extproc.bodies.registry import PROCESSORS
+from extproc.bodies.sniff import processor_for
+from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore, Record, assign
+from extproc.engine.matching import LARGE_BYTES
+from extproc.engine.plan import Plan, Segment
+from extproc.engine.ruleset import BodySettings, Disruptive, Rule, Target
+from extproc.engine.variables import CHANGING, LATE_HEADERS, PHASE_TWO, VARIABLES, Pairs
+from extproc.model.deadline import Deadline
+from extproc.model.message import Headers, RequestHead, ResponseHead
+from extproc.model.phase import Phase
+from extproc.model.verdict import Match, Mode
+from extproc.operators.contract import Captures, Operator
+
+Work: TypeAlias = Generator[None, None, None]
+
+Found: TypeAlias = tuple[str, bytes | None, bytes, Captures]
+"""(collection, key, the text that the operator saw, captures)."""
+
+MAX_MATCHES = 200
+"""Matches recorded per transaction; more are counted in TX and not told one by one."""
+
+MAX_MATCHES_PER_RULE = 10
+"""Matches recorded per rule, one per variable."""
+
+TX_BYTES = 8192
+"""Longest value that capture or setvar stores."""
+
+TX_VARIABLES = 2000
+"""TX variables a transaction may hold."""
+
+SEVERITIES = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
+
+SCORES = (
+    b"blocking_inbound_anomaly_score",
+    b"blocking_outbound_anomaly_score",
+    b"inbound_anomaly_score",
+    b"outbound_anomaly_score",
+    b"anomaly_score",
+)
+"""TX variables that hold the score, the first that is set counts most."""
+
+
+_NO_MATCH = Operator("noMatch", b"", lambda value: None)
+
+
+class Interruption:
+    """A disruptive action that took effect, or would have."""
+
+    __slots__ = ("location", "phase", "rule_id", "status")
+
+    def __init__(self, rule_id: int, phase: Phase, status: int, location: bytes = b"") -> None:
+        self.rule_id = rule_id
+        self.phase = phase
+        self.status = status
+        self.location = location
+
+
+class Transaction:
+    """Feed it head, body, response; run the phases; read `interruption`, `would` and `matches`."""
+
+    def __init__(
+        self, plan: Plan, head: RequestHead, mode: Mode, store: PersistentStore, incident: str, started: float
+    ) -> None:
+        self.plan = plan
+        self.head: RequestHead = head
+        self.mode = mode
+        self.store = store
+        self.incident: str = incident
+        self.started: float = started
+        self.bodies: BodySettings = plan.ruleset.bodies
+        self.raw_uri: bytes = head.path
+        headers: Pairs = list(head.headers)
+        if head.authority and not any(key == b"host" for key, _ in headers):
+            headers.insert(0, (b"host", head.authority))
+        self.request_headers: Pairs = headers
+        self.tx: dict[bytes, bytes] = {}
+        self.environment: dict[bytes, bytes] = {}
+        self.flags: dict[str, int] = {}
+        self.body: bytes = b""
+        self.is_body_forced = False
+        self.is_body_read = self.bodies.is_request_read
+        self.is_response_read = self.bodies.is_response_read
+        self.processor: str = ""
+        self.parsed: ParsedBody = ParsedBody()
+        self.response: ResponseHead | None = None
+        self.response_headers: Pairs = []
+        self.response_body: bytes = b""
+        self.partly: str | None = None
+        self.matched_vars: list[tuple[bytes, bytes]] = []
+        self.matches: list[Match] = []
+        self.highest_severity: int = 255
+        self.interruption: Interruption | None = None
+        self.would: Interruption | None = None
+        self.phase = Phase.REQUEST_HEADERS
+        self._allowed: str | None = None
+        self._values: dict[str, Pairs] = {}
+        self._records: dict[str, Record] = {}
+        self._scanned: dict[bytes, int] = {}
+        self._removed = 0
+        self._removed_targets: list[tuple[int, CoversKey]] = []
+        self._resume = 0
+        self._rule: Rule | None = None
+        for key, value in headers:
+            if key == b"content-type":
+                self.processor = processor_for(value, b"")
+                break
+
+    # What the rules see
+
+    def values(self, collection: str) -> Pairs:
+        """(key, value) pairs of a variable, [] if it does not exist."""
+        if collection in CHANGING:
+            return VARIABLES[collection](self)
+        pairs = self._values.get(collection)
+        if pairs is None:
+            provider = VARIABLES.get(collection)
+            pairs = self._values[collection] = provider(self) if provider is not None else []
+        return pairs
+
+    def persistent(self, collection: str) -> Pairs:
+        """Variables of a persistent collection; [] before initcol."""
+        record = self._records.get(collection)
+        return list(record.live(self.store.now()).items()) if record is not None else []
+
+    def rule_pairs(self) -> Pairs:
+        """RULE: the rule that runs now."""
+        rule = self._rule
+        if rule is None:
+            return []
+        msg = rule.msg.source if rule.msg else b""
+        return [(b"id", b"%d" % rule.id), (b"msg", msg), (b"severity", rule.severity.encode())]
+
+    @property
+    def visible_body(self) -> bytes:
+        """REQUEST_BODY: the body as bytes, except of a multipart one, whose files are not text."""
+        return b"" if self.processor == "MULTIPART" and not self.is_body_forced else self.body
+
+    @property
+    def score(self) -> int:
+        """The anomaly score so far."""
+        return max((parse_number(self.tx[key]) for key in SCORES if key in self.tx), default=0)
+
+    def lookup(self, collection: str, key: bytes | None) -> bytes:
+        """A macro's value; b"" when there is none."""
+        if collection == "TX":
+            return self.tx.get(key or b"", b"")
+        if collection not in VARIABLES:
+            return b""
+        for name, value in self.values(collection):
+            if key is None or (name is not None and name.lower() == key):
+                return value
+        return b""
+
+    def note_partly(self, reason: str) -> None:
+        """A limit was passed: the event says so. The first reason stays."""
+        if self.partly is None:
+            self.partly = reason
+
+    # Messages
+
+    def request_body(self, body: bytes, deadline: Deadline) -> Work:
+        """Decode and parse the body. What is malformed becomes REQBODY_ERROR."""
+        for name in PHASE_TWO:
+            self._values.pop(name, None)
+        if not self.is_body_read:
+            if body:
+                self.note_partly("request-body-access-off")
+            return
+        limit = self.bodies.request_limit_bytes
+        if len(body) > limit:
+            self.flags["INBOUND_DATA_ERROR"] = 1
+            if self.bodies.is_request_excess_partial:
+                self.note_partly("request-body-limit")
+                body = body[:limit]
+            else:
+                self._interrupt(Interruption(0, Phase.REQUEST_BODY, 413))
+                if self.interruption:
+                    return
+                self.note_partly("request-body-limit")
+                body = body[:limit]
+        encoding = b",".join(value for key, value in self.request_headers if key == b"content-encoding")
+        if encoding and body:
+            decoded = decompress(body, encoding, self.bodies.limits)
+            body = decoded.body
+            if decoded.error:
+                self.parsed.error = b"Content-Encoding: " + decoded.error.encode()
+                self.note_partly(decoded.error)
+            if decoded.partly:
+                self.note_partly(decoded.partly)
+        self.body = body
+        error = self.parsed.error
+        processor = PROCESSORS.get(self.processor)
+        if processor is not None and body:
+            content_type = next((value for key, value in self.request_headers if key == b"content-type"), b"")
+            steps = processor(body, content_type, self.bodies.limits)
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    self.parsed = end.value
+                    break
+                if deadline.is_slice_over():
+                    yield
+            self.flags.update(self.parsed.flags)
+            if self.parsed.partly:
+                self.note_partly(self.parsed.partly)
+            self.parsed.error = self.parsed.error or error
+            if self.parsed.error and self.processor != "URLENCODED":
+                # What the parser gave up on is shown to the rules as it is.
+                self.is_body_forced = True
+
+    def request_trailers(self, trailers: Headers) -> None:
+        """Trailers are headers that came late: phase 1 begins anew, as if all had come at once."""
+        self.request_headers = [*self.request_headers, *trailers]
+        for name in PHASE_TWO | LATE_HEADERS:
+            self._values.pop(name, None)
+        self.tx.clear()
+        self.matches.clear()
+        self.matched_vars = []
+        self.would = None
+        self._removed = 0
+        self._removed_targets.clear()
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The app's answer begins."""
+        self.response = head
+        self.response_headers = list(head.headers)
+
+    # Phases
+
+    def run(self, phase: Phase, deadline: Deadline) -> Work:
+        """All rules of a phase. Stops at an interruption; phase 5 runs whatever was decided."""
+        self.phase = phase
+        if self.mode is Mode.OFF:
+            return
+        if phase is not Phase.LOGGING:
+            if self.interruption is not None or self._allowed == "all":
+                return
+            if self._allowed == "request" and phase <= Phase.REQUEST_BODY:
+                return
+        if self._allowed == "phase":
+            self._allowed = None
+        self._resume = 0
+        for segment in self.plan.segments[phase]:
+            if self._resume < segment.end:
+                yield from self._run_segment(segment, deadline)
+                if self._is_phase_over():
+                    return
+
+    def _is_phase_over(self) -> bool:
+        return self._allowed is not None or (self.interruption is not None and self.phase is not Phase.LOGGING)
+
+    def _run_segment(self, segment: Segment, deadline: Deadline) -> Work:
+        variant = segment.variant(self.tx)
+        plan, scanned = self.plan, self._scanned
+        fired: dict[int, list[Found]] = {}
+        pending = variant.direct
+        for collection_plan in variant.collections:
+            collection = collection_plan.collection
+            for key, value in self.values(collection):
+                value_class, may_remember = collection_plan.info(key)
+                if value_class is None:
+                    continue
+                if len(value) > LARGE_BYTES:
+                    hits = yield from plan.match_large(value_class, value, deadline)
+                else:
+                    hits = plan.match_value(value_class, value, may_remember, scanned)
+                for index, text, captures in hits:
+                    fired.setdefault(index, []).append((collection, key, text, captures))
+                    pending |= 1 << index
+                if deadline.is_slice_over():
+                    yield
+        rules = plan.rules
+        while pending:
+            bit = pending & -pending
+            pending ^= bit
+            index = bit.bit_length() - 1
+            if index < self._resume or self._removed & bit:
+                continue
+            rule = rules[index]
+            found = fired.get(index)
+            if found is None:
+                found = self.evaluate(rule)
+            elif len(found) > 1 and len(rule.targets) > 1:
+                order = [target.collection for target in rule.targets]
+                found.sort(key=lambda item: order.index(item[0]))
+            if self._removed_targets and found:
+                found = self._without_removed(rule, found)
+            if not found:
+                continue
+            self._execute(rule, found)
+            if self._is_phase_over():
+                return
+            if deadline.is_slice_over():
+                yield
+
+    # Direct rules and chain links
+
+    def evaluate(self, rule: Rule) -> list[Found]:
+        """Run one link against its targets now; what matched, in target order."""
+        if rule.operator is None and rule.dynamic is None:
+            return [("", None, b"", ())]
+        test = self._operator(rule).test
+        found: list[Found] = []
+        for target in rule.targets:
+            for key, value in self._resolve(target):
+                if rule.exclusions and self._is_excluded(rule, target.collection, key):
+                    continue
+                for text in self._texts(rule, value):
+                    captures = test(text)
+                    if rule.is_negated:
+                        captures = () if captures is None else None
+                    if captures is not None:
+                        found.append((target.collection, key, text, captures))
+        return found
+
+    def _resolve(self, target: Target) -> Pairs:
+        collection = target.collection
+        if target.is_count:
+            if target.key is None and target.key_test is None:
+                return [(None, b"%d" % len(self.values(collection)))]
+            if collection == "TX" and target.key is not None:
+                return [(target.key, b"1" if target.key in self.tx else b"0")]
+            pairs = self.values(collection)
+            return [(target.key, b"%d" % sum(target.covers(key and key.lower()) for key, _ in pairs))]
+        if collection == "TX" and target.key is not None:
+            value = self.tx.get(target.key)
+            return [(target.key, value)] if value is not None else []
+        pairs = self.values(collection)
+        if target.key is None and target.key_test is None:
+            return pairs
+        return [(key, value) for key, value in pairs if target.covers(key and key.lower())]
+
+    @staticmethod
+    def _is_excluded(rule: Rule, collection: str, key: bytes | None) -> bool:
+        low = key.lower() if key is not None else None
+        return any(target.collection == collection and target.covers(low) for target in rule.exclusions)
+
+    @staticmethod
+    def _texts(rule: Rule, value: bytes) -> list[bytes]:
+        texts = [value]
+        for transformation in rule.transformations:
+            text = transformation.apply(texts[-1])
+            if not rule.is_multi_match:
+                texts[0] = text
+            elif text != texts[-1]:
+                texts.append(text)
+        return texts
+
+    def _operator(self, rule: Rule) -> Operator:
+        if rule.dynamic is not None and rule.dynamic_argument is not None:
+            return rule.dynamic(rule.dynamic_argument.expand(self.lookup))
+        return rule.operator or _NO_MATCH
+
+    # Actions
+
+    def _execute(self, rule: Rule, found: list[Found]) -> None:
+        self.matched_vars = []
+        first = found
+        self._apply(rule, found)
+        for link in rule.chain:
+            found = self.evaluate(link)
+            if self._removed_targets and found:
+                found = self._without_removed(rule, found)
+            if not found:
+                return
+            self._apply(link, found)
+        self._rule = rule
+        for link in (*reversed(rule.chain), rule):
+            if link.controls:
+                for control in link.controls:
+                    self._control(control)
+            for expire in link.expirevars:
+                record = self._records.get(expire.collection)
+                if record is not None:
+                    seconds = parse_number(expire.seconds.expand(self.lookup))
+                    record.expiry[expire.key] = self.store.now() + seconds
+            for initcol in link.initcols:
+                if initcol.collection in PERSISTENT:
+                    key = initcol.key.expand(self.lookup)
+                    self._records[initcol.collection] = self.store.record(initcol.collection, key)
+        if rule.severity:
+            self.highest_severity = min(self.highest_severity, SEVERITIES.index(rule.severity))
+        if rule.is_logged:
+            self._record_matches(rule, first if not rule.chain else found[-1:])
+        if rule.disruptive is not None and rule.disruptive.name != "pass":
+            self._disrupt(rule, rule.disruptive)
+        if rule.jump >= 0:
+            self._resume = rule.jump
+
+    def _apply(self, link: Rule, found: list[Found]) -> None:
+        """What happens for each match, whether or not the chain holds: captures, MATCHED_VAR, setvar."""
+        self._rule = link
+        for collection, key, text, captures in found:
+            if collection:
+                name = variable_name(collection, key)
+                self.matched_vars.append((name, text))
+            if link.has_capture and captures:
+                for number in range(10):
+                    slot = b"%d" % number
+                    if number < len(captures):
+                        self.tx[slot] = captures[number][:TX_BYTES]
+                    else:
+                        self.tx.pop(slot, None)
+            for setvar in link.setvars:
+                self._assign(setvar.collection, setvar.key.expand(self.lookup).lower(), setvar)
+
+    def _assign(self, collection: str, key: bytes, setvar: SetVar) -> None:
+        value = setvar.value.expand(self.lookup)[:TX_BYTES]
+        assignment = setvar.assignment
+        if collection == "TX":
+            if key in self.tx or len(self.tx) < TX_VARIABLES:
+                assign(self.tx, key, assignment, value)
+        elif collection == "ENV":
+            assign(self.environment, key, assignment, value)
+        elif (record := self._records.get(collection)) is not None:
+            variables = record.live(self.store.now())
+            if key in variables or len(variables) < MAX_VARIABLES:
+                assign(variables, key, assignment, value)
+
+    def _record_matches(self, rule: Rule, found: list[Found]) -> None:
+        last_vars = self.matched_vars
+        for collection, key, text, captures in found[:MAX_MATCHES_PER_RULE]:
+            if len(self.matches) >= MAX_MATCHES:
+                return
+            name = variable_name(collection, key) if collection else b""
+            if len(found) > 1:
+                self.matched_vars = [*last_vars, (name, text)]
+            if rule.has_capture and captures and len(found) > 1:
+                self.tx[b"0"] = captures[0][:TX_BYTES]
+            start = text.find(captures[0]) if captures and captures[0] else 0
+            self.matches.append(
+                Match(
+                    rule_id=rule.id,
+                    phase=rule.phase,
+                    variable=name.decode("latin-1"),
+                    msg=rule.msg.expand(self.lookup) if rule.msg else b"",
+                    logdata=rule.logdata.expand(self.lookup) if rule.logdata else b"",
+                    tags=rule.tags,
+                    severity=rule.severity,
+                    value=text,
+                    span=(start, start + len(captures[0])) if captures and start >= 0 else (0, 0),
+                )
+            )
+        self.matched_vars = last_vars
+
+    def _disrupt(self, rule: Rule, disruptive: Disruptive) -> None:
+        if disruptive.name == "allow":
+            # Skips the rest only where a denial would have counted.
+            if self.mode is Mode.BLOCK:
+                self._allowed = disruptive.scope
+            return
+        location = disruptive.location.expand(self.lookup) if disruptive.location else b""
+        self._interrupt(Interruption(rule.id, rule.phase, disruptive.status, location))
+
+    def _interrupt(self, interruption: Interruption) -> None:
+        if self.would is None:
+            self.would = interruption
+        if self.mode is Mode.BLOCK and self.phase is not Phase.LOGGING:
+            self.interruption = interruption
+
+    def _without_removed(self, rule: Rule, found: list[Found]) -> list[Found]:
+        bit = 1 << rule.index
+        targets = [target for mask, target in self._removed_targets if mask & bit]
+        if not targets:
+            return found
+        return [
+            item
+            for item in found
+            if not any(
+                target.collection == item[0] and target.covers(item[1].lower() if item[1] is not None else None)
+                for target in targets
+            )
+        ]
+
+    def _control(self, control: Control) -> None:
+        name, argument = control.name, control.argument
+        if name.startswith("ruleremovetarget"):
+            if control.target is not None:
+                mask = self._selected(control, name.removeprefix("ruleremovetargetby"))
+                self._removed_targets.append((mask, control.target))
+        elif name.startswith("ruleremoveby"):
+            self._removed |= self._selected(control, name.removeprefix("ruleremoveby"))
+        elif name == "requestbodyprocessor":
+            self.processor = argument.decode("latin-1").upper()
+        elif name == "forcerequestbodyvariable":
+            self.is_body_forced = argument.lower() == b"on"
+        elif name == "requestbodyaccess":
+            self.is_body_read = argument.lower() == b"on"
+        elif name == "responsebodyaccess":
+            self.is_response_read = argument.lower() == b"on"
+        elif name == "ruleengine":
+            wanted = {b"on": Mode.BLOCK, b"detectiononly": Mode.MONITOR, b"off": Mode.OFF}.get(argument.lower())
+            if wanted is not None:
+                # A rule may weaken the mode that the user chose, never strengthen it.
+                self.mode = Mode.weakest(self.mode, wanted)
+
+    def _selected(self, control: Control, how: str) -> int:
+        if how == "id":
+            return self.plan.mask_of_ids(control.ids)
+        if how == "tag":
+            return self.plan.mask_of_tag(control.argument.decode("latin-1"))
+        return self.plan.mask_of_msg(control.argument)
+
+
+def variable_name(collection: str, key: bytes | None) -> bytes:
+    """`ARGS:q`, `REQUEST_URI`."""
+    name = collection.encode("ascii")
+    return b"%s:%s" % (name, key) if key is not None else name
