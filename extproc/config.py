@@ -36,6 +36,11 @@ TRUSTED_HOPS_RANGE = (0, 16)
 DRAIN_RANGE_SECONDS = (0, 600)
 PARANOIA_RANGE = (1, 4)
 
+DEFAULT_GRPC = ("127.0.0.1:9002",)
+DEFAULT_HEALTH = "127.0.0.1:9003"
+DEFAULT_ADMIN = "127.0.0.1:9901"
+"""Used by `serve` and `envoy-config`; `up` prefers sockets in a private folder and free ports."""
+
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB)?")
 _SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s)?")
@@ -174,7 +179,7 @@ SOCKET_PATH_LIMIT_BYTES = 107
 
 
 def _address_or_off(value: object) -> str:
-    return "off" if value in ("off", False) else _socket(value)
+    return "off" if value in ("off", False) else _address(value)
 
 
 def _sockets(value: object) -> tuple[str, ...]:
@@ -213,9 +218,6 @@ class Config:
     health: str = setting(
         "", _address_or_off, "where the engine answers health checks (default: 127.0.0.1:9003)", metavar="ADDR|off"
     )
-    metrics: str = setting(
-        "", _address_or_off, "where the engine shows its metrics (default: 127.0.0.1:9090)", metavar="ADDR|off"
-    )
     admin: str = setting(
         "", _socket, "Envoy's admin, never to be published (default: 127.0.0.1:9901)", metavar="ADDR|unix:PATH"
     )
@@ -235,7 +237,9 @@ class Config:
     )
     policy: str = setting("", _text, "exceptions and modes per route", metavar="FILE")
     workers: int = setting(
-        0, partial(_number, limits=WORKERS_RANGE), "engine processes; 0: as many as the CPU quota has cores"
+        0,
+        partial(_number, limits=WORKERS_RANGE),
+        "engine processes; 0: one per --grpc, and in `up` one per core of the CPU quota",
     )
     body_limit: int = setting(
         128 * 1024,
@@ -261,9 +265,17 @@ class Config:
     )
     response: bool = setting(False, _switch, "inspect responses too (costs a round trip and buffers them)")
     events: str = setting("", _text, "write one JSON line per decision; - is stdout", metavar="FILE|-")
-    access_log: str = setting("", _text, "Envoy's own log, one JSON line per request; - is stdout", metavar="FILE|-")
+    access_log: str = setting(
+        "", _text, "Envoy's own log, one JSON line per request; - is stdout", metavar="FILE|-|off"
+    )
     drain_seconds: int = setting(
         5, partial(_number, limits=DRAIN_RANGE_SECONDS), "patience with open requests when stopping", unit="s"
+    )
+    drain_delay_seconds: int = setting(
+        3,
+        partial(_number, limits=DRAIN_RANGE_SECONDS),
+        "from NOT_SERVING to the closed port; longer than Envoy needs to notice (2 s)",
+        unit="s",
     )
     reflection: bool = setting(False, _switch, "gRPC server reflection, for debugging")
     envoy: str = setting("", _text, "the Envoy binary (default: beside this Python, else on PATH)", metavar="FILE")

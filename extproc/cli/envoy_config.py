@@ -1,0 +1,50 @@
+"""`extproc envoy-config`: Envoy's bootstrap for the same flags, to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from extproc.cli.flags import add_flags, require, resolve_arguments
+from extproc.config import DEFAULT_ADMIN, DEFAULT_GRPC, Config
+from extproc.proxy.bootstrap import ProxySettings, render_text
+
+STDOUT = "/dev/stdout"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = resolve_arguments(arguments)
+    require(config, "listen", "app")
+    # In a container stdout is where a log belongs, so only `off` means none.
+    log = access_log(config.access_log or "-")
+    sys.stdout.write(
+        render_text(proxy_settings(config, config.grpc or DEFAULT_GRPC, config.admin or DEFAULT_ADMIN, log))
+    )
+    return 0
+
+
+def access_log(written: str) -> str | None:
+    """The file for Envoy to write, None for no log."""
+    if written in ("", "off"):
+        return None
+    return STDOUT if written == "-" else written
+
+
+def proxy_settings(config: Config, engine: tuple[str, ...], admin: str, log: str | None) -> ProxySettings:
+    """Config and the addresses of this pair → what the bootstrap is rendered from."""
+    return ProxySettings(
+        listen=config.listen,
+        app=config.app,
+        engine=engine,
+        admin=admin,
+        body_limit_bytes=config.body_limit,
+        time_budget_ms=config.time_budget,
+        trusted_hops=config.trusted_hops,
+        allow_websocket=bool(config.upgrade_paths),
+        inspect_response=config.response,
+        access_log=log,
+    )

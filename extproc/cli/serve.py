@@ -1,0 +1,57 @@
+"""`extproc serve`: the engine alone, one process per `--grpc` address under one supervisor."""
+
+from __future__ import annotations
+
+import argparse
+
+from extproc.cli.decisions import Decisions
+from extproc.cli.flags import add_flags, resolve_arguments
+from extproc.cli.wiring import load_inspector
+from extproc.config import DEFAULT_GRPC, DEFAULT_HEALTH, SETTINGS, Config
+from extproc.model.errors import ConfigError
+from extproc.server import workers
+from extproc.server.settings import ServerSettings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = resolve_arguments(arguments)
+    settings = server_settings(config)
+    decisions = Decisions(config)
+    try:
+        return workers.run(settings, lambda: load_inspector(config, decisions.publish), decisions.writing)
+    except OSError as error:
+        # The one thing that the supervisor itself opens is the health port; workers report their own addresses.
+        raise ConfigError(SETTINGS["health"].flag, f"cannot listen on {settings.health}: {error.strerror}") from error
+
+
+def server_settings(config: Config) -> ServerSettings:
+    """Config → what the server is told. Raises ConfigError."""
+    health = config.health or DEFAULT_HEALTH
+    return ServerSettings(
+        addresses=engine_addresses(config),
+        health="" if health == "off" else health,
+        budget_us=config.time_budget * 1000,
+        body_limit_bytes=config.body_limit,
+        drain_delay_s=config.drain_delay_seconds,
+        drain_grace_s=config.drain_seconds,
+        upgrade_paths=config.upgrade_paths,
+        inspect_response=config.response,
+        response_body_modes=frozenset({"BUFFERED"} if config.response else {"NONE"}),
+        reflection=config.reflection,
+    )
+
+
+def engine_addresses(config: Config) -> tuple[str, ...]:
+    """One per worker. Raises ConfigError when `--workers` and `--grpc` do not fit together."""
+    addresses = config.grpc or DEFAULT_GRPC
+    if config.workers not in (0, len(addresses)):
+        raise ConfigError(
+            config.sources.get("workers", SETTINGS["workers"].flag),
+            f"{config.workers} workers need as many addresses, not {len(addresses)}; "
+            f"write {SETTINGS['grpc'].flag} once per worker",
+        )
+    return addresses

@@ -1,0 +1,148 @@
+"""`extproc up`: the pair in the foreground, engine and a real Envoy in front of one app."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from extproc.cli.envoy_config import access_log, proxy_settings
+from extproc.cli.flags import add_flags, given_flags, require, resolve_arguments
+from extproc.cli.pair import Pair, PairPlan
+from extproc.cli.private_folder import private_folder
+from extproc.cli.serve import engine_addresses
+from extproc.config import SETTINGS, SOCKET_PATH_LIMIT_BYTES, Config
+from extproc.model.errors import ConfigError, ExtprocError
+from extproc.proxy.admin import Admin
+from extproc.proxy.binary import envoy_arguments, find_envoy
+from extproc.proxy.bootstrap import render_text
+from extproc.server.settings import default_workers
+
+PROBE_TIMEOUT_S = 1.0
+"""For one question to the engine's health port, or one try to reach the app."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = resolve_arguments(arguments)
+    require(config, "listen", "app")
+    if config.listen == config.app:
+        raise ConfigError(SETTINGS["app"].flag, f"{config.app} is where Envoy is to listen; name the app's own port")
+    binary = find_envoy(config.envoy)
+    _refuse_taken(config.listen)
+    try:
+        with private_folder() as folder:
+            return Pair(_plan(config, given_flags(arguments), arguments.config, binary, folder)).run()
+    except OSError as error:
+        raise ExtprocError(f"up: {error.strerror}: {error.filename}") from error
+
+
+def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary: Path, folder: Path) -> PairPlan:
+    """Addresses nobody else can have: sockets in `folder`, and a free port for health."""
+    if config.grpc:
+        engine = engine_addresses(config)
+    else:
+        engine = tuple(f"unix:{folder}/engine-{number}.sock" for number in range(config.workers or default_workers()))
+    if len(engine[-1].removeprefix("unix:").encode()) > SOCKET_PATH_LIMIT_BYTES:
+        raise ConfigError("TMPDIR", f"{folder} is too long a path for a unix socket; set a shorter TMPDIR")
+    health = config.health if config.health not in ("", "off") else _free_address()
+    admin_path = folder / "admin.sock"
+    bootstrap = folder / "envoy.yaml"
+    settings = proxy_settings(config, engine, f"unix:{admin_path}", access_log(config.access_log))
+    bootstrap.write_text(render_text(settings), encoding="utf-8")
+    own: dict[str, object] = {
+        "grpc": list(engine),
+        "workers": len(engine),
+        "health": health,
+        "drain_delay_seconds": 0,  # Envoy is gone before the engine is asked to go
+    }
+    return PairPlan(
+        engine=[sys.executable, "-P", "-m", "extproc", "serve", *_as_flags({**flags, **own}, file)],
+        envoy=envoy_arguments(binary, bootstrap, len(engine)),
+        envoy_log=folder / "envoy.log",
+        admin=Admin(admin_path),
+        is_engine_ready=lambda: _is_ready(health),
+        announce=lambda: _announce(config, engine, health, admin_path),
+        say=_say,
+        drain_seconds=config.drain_seconds,
+        engine_stop_seconds=config.drain_seconds,
+    )
+
+
+def _as_flags(values: Mapping[str, object], file: Path | None) -> list[str]:
+    """Back to a command line, so that the engine tells the origin of each setting as the user wrote it."""
+    written = ["--config", str(file)] if file is not None else []
+    for name, value in values.items():
+        definition = SETTINGS[name]
+        if definition.is_switch:
+            written.append(definition.flag if value else f"--no-{definition.flag.removeprefix('--')}")
+        else:
+            items = value if isinstance(value, list) else [value]
+            written += [f"{definition.flag}={item}" for item in items]
+    return written
+
+
+def _refuse_taken(address: str) -> None:
+    """Better here, in words, than from Envoy's log after the engine was started."""
+    try:
+        with _listening_socket(address):
+            pass
+    except OSError as error:
+        raise ExtprocError(
+            f"{SETTINGS['listen'].flag}: cannot listen on {address}: {error.strerror}; free it or choose another"
+        ) from error
+
+
+def _free_address() -> str:
+    with _listening_socket("127.0.0.1:0") as found:
+        return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+def _listening_socket(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _is_ready(health: str) -> bool:
+    connection = http.client.HTTPConnection(health, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _announce(config: Config, engine: tuple[str, ...], health: str, admin: Path) -> None:
+    port = config.listen.rpartition(":")[2]
+    host = config.listen.removesuffix(f":{port}")
+    url = f"http://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104  # not bound
+    _say(f"listening on {config.listen}, in front of {config.app}")
+    _say(f"engine {', '.join(engine)}; health http://{health}/readyz")
+    _say(f"Envoy's admin: curl --unix-socket {admin} http://envoy/stats")
+    if not _is_reachable(config.app):
+        _say(f"the app at {config.app} does not answer yet; until it does, clients get 503")
+    _say("try, in another terminal:")
+    _say(f"  curl -i {url}/")
+    _say(f"  curl -i '{url}/?q=%27%20OR%201=1--'")
+
+
+def _is_reachable(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
+
+
+def _say(line: str) -> None:
+    print(f"extproc: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,80 @@
+"""Where the parts meet: settings → rules → engine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from extproc.config import SETTINGS, Config
+from extproc.engine.inspector import EngineInspector, EngineSettings
+from extproc.engine.plan import Plan
+from extproc.engine.ruleset import BodySettings
+from extproc.model.errors import ConfigError
+from extproc.model.verdict import Decision, Mode
+from extproc.seclang import Sources, crs_files, load_ruleset
+
+SHIPPED = "rules"
+"""Folder of the package with the shipped sets, NAME.conf each."""
+
+CRS_PREAMBLE = """
+SecRuleEngine On
+SecRequestBodyAccess On
+SecAction "id:899990,phase:1,pass,nolog,t:none,\
+setvar:tx.blocking_paranoia_level={paranoia},setvar:tx.detection_paranoia_level={paranoia}"
+"""
+"""Before a Core Rule Set, which leaves engine and body access to its user (its INSTALL, *ModSecurity*)."""
+
+
+def load_inspector(config: Config, publish: Callable[[Decision], None]) -> EngineInspector:
+    """Loads the rules that `config` names and says the effective mode on stderr.
+
+    `publish` gets each decision. Raises ConfigError or SecLangErrors.
+    """
+    sources = rule_sources(config)
+    ruleset = load_ruleset(sources, BodySettings(request_limit_bytes=config.body_limit))
+    settings = EngineSettings(mode=Mode(config.mode), inspect_response=config.response)
+    print(f"extproc: {describe_mode(config, ruleset.mode)}", file=sys.stderr, flush=True)
+    return EngineInspector(Plan(ruleset), settings, publish)
+
+
+def rule_sources(config: Config) -> Sources:
+    """The files that `rules`, `crs` and `profile` stand for. Raises ConfigError."""
+    if config.policy:
+        raise ConfigError(config.sources["policy"], "policy files are not known to this version; leave it out")
+    files = tuple(_rule_file(name, config.sources["rules"]) for name in config.rules)
+    if config.crs:
+        try:
+            crs = crs_files(Path(config.crs))
+        except FileNotFoundError as error:
+            raise ConfigError(config.sources["crs"], str(error)) from error
+        return Sources((*crs, *files), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
+    return Sources(files or (_rule_file(config.profile, SETTINGS["profile"].flag),))
+
+
+def _rule_file(name: str, source: str) -> Path:
+    """A file, else the shipped set of that name."""
+    if Path(name).is_file():
+        return Path(name)
+    shipped = Path(str(resources.files("extproc"))) / SHIPPED
+    if (shipped / f"{name}.conf").is_file() and "/" not in name:
+        return shipped / f"{name}.conf"
+    known = ", ".join(sorted(path.stem for path in shipped.glob("*.conf"))) or "none"
+    raise ConfigError(source, f"{name} is neither a file nor a shipped set; shipped are: {known}")
+
+
+def describe_mode(config: Config, rules: Mode) -> str:
+    """The effective mode in words, and who decided it. `rules` is what SecRuleEngine says."""
+    asked = Mode(config.mode)
+    source = config.sources.get("mode", "default")
+    effective = Mode.weakest(asked, rules)
+    meaning = {
+        Mode.OFF: "nothing is inspected",
+        Mode.MONITOR: "nothing is blocked, only reported",
+        Mode.BLOCK: "what the rules deny is blocked",
+    }[effective]
+    why = source if effective is asked else f"SecRuleEngine of the rules is weaker than {asked} ({source})"
+    if effective is Mode.MONITOR and source == "default":
+        why += f"; {SETTINGS['mode'].flag} block blocks"
+    return f"mode {effective}: {meaning} ({why})"
