@@ -69,10 +69,13 @@ class Podman:
         self._conf = FOLDER / "containers.conf"
         self._conf.write_text(CONTAINERS_CONF)
         self._storage = FOLDER / "storage"
+        # Must not outlive a boot, and must belong to this clone alone.
+        self._running = Path("/run") / f"extproc-test-{hashlib.sha256(bytes(FOLDER)).hexdigest()[:12]}"
 
     def run(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """stdout and stderr are text; raises CalledProcessError unless `check` is false."""
-        command = ["podman", "--root", self._storage, "--runroot", "/run/extproc-test-pod", *arguments]
+        where = ["--root", self._storage, "--runroot", self._running, "--tmpdir", self._running / "libpod"]
+        command = ["podman", *where, *arguments]
         environment = {**os.environ, "CONTAINERS_CONF": str(self._conf)}
         # Not captured through pipes: a container's monitor would inherit them and keep them open.
         out, err = FOLDER / "podman.out", FOLDER / "podman.err"
