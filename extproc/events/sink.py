@@ -1,0 +1,172 @@
+"""Where events go: whole lines to a file or to stdout, written by a thread so that no verdict waits.
+
+`write` only puts a line into a bounded queue. When the queue is full (a slow or full disk) the line
+is dropped and counted: an answer to a request never waits for a log. The file exists from the
+constructor on; several processes may append to it, because every line is one `write(2)` with
+O_APPEND. The thread is started after fork, by each worker for itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+
+QUEUE_LINES = 10_000
+"""Lines that wait for the disk, at most. At 65,536 bytes a line it is memory that counts: see QUEUE_BYTES."""
+
+QUEUE_BYTES = 32 * 1024 * 1024
+"""Bytes that wait for the disk, at most."""
+
+RETRY_S = 0.5
+"""Pause after a failed write (disk full, pipe closed) before the same line is tried again."""
+
+STOP_S = 2.0
+"""How long `stop` waits for what is still queued."""
+
+KEPT_FILES = 5
+"""Rotated files that are kept beside the current one: FILE.1 is the youngest."""
+
+STDOUT = "-"
+
+
+class EventSink:
+    """Appends lines to `target` (a path, or `-` for stdout).
+
+    `max_file_bytes` 0: the file is never rotated here. A file that something else has moved away
+    (logrotate) is created anew within a second. `dropped` counts lines that no one will see,
+    `written` those that are in the file.
+    """
+
+    def __init__(self, target: str, max_file_bytes: int = 0, kept_files: int = KEPT_FILES) -> None:
+        """Open the file. Raises OSError if it cannot be written."""
+        self.dropped = 0
+        self.written = 0
+        self._path = None if target == STDOUT else Path(target)
+        self._max_file_bytes = max_file_bytes
+        self._kept_files = kept_files
+        self._fd = _open(self._path) if self._path else sys.stdout.fileno()
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._queued_bytes = 0
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_stopping = threading.Event()
+        self._is_torn = False
+        self._has_reported = False
+        self._checked_at = time.monotonic()
+
+    def start(self) -> None:
+        """Start writing; call it in the process that writes, after fork. A second call does nothing."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+            self._thread.start()
+
+    def write(self, line: bytes) -> bool:
+        """Queue one line that ends in a newline. False: dropped and counted. Never blocks, never raises."""
+        with self._lock:
+            is_full = self._lines.qsize() >= QUEUE_LINES or self._queued_bytes + len(line) > QUEUE_BYTES
+            if is_full or self._is_stopping.is_set():
+                self.dropped += 1
+                return False
+            self._queued_bytes += len(line)
+            self._lines.put(line)
+        return True
+
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """Write what is queued, for at most `timeout_s`; lines that could not be written are counted."""
+        with self._lock:
+            is_first = not self._is_stopping.is_set()
+            self._is_stopping.set()
+            if is_first:
+                self._lines.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                self.dropped += max(self._lines.qsize() - 1, 0)
+                return
+        if is_first and self._path:
+            os.close(self._fd)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            while not self._put(line):
+                if self._is_stopping.wait(RETRY_S):
+                    # No time left to wait for the disk: one last try, then the line is lost.
+                    if not self._put(line):
+                        self.dropped += 1
+                    break
+            with self._lock:
+                self._queued_bytes -= len(line)
+
+    def _put(self, line: bytes) -> bool:
+        """One line, in one write. A torn line (disk full in its middle) is ended and written again."""
+        try:
+            self._look_after_file(len(line))
+            data = b"\n" + line if self._is_torn else line
+            count = os.write(self._fd, data)
+            self._is_torn = count < len(data)
+            if self._is_torn:
+                return False
+        except OSError as error:
+            if not self._has_reported:
+                self._has_reported = True
+                where = self._path or "stdout"
+                print(f"events: cannot write to {where}: {error.strerror}; retrying", file=sys.stderr, flush=True)
+            return False
+        self._has_reported = False
+        self.written += 1
+        return True
+
+    def _look_after_file(self, next_bytes: int) -> None:
+        """Reopen a file that was moved away, and move it away when it is large enough."""
+        if self._path is None:
+            return
+        now = time.monotonic()
+        size = os.fstat(self._fd).st_size if self._max_file_bytes else 0
+        is_due = self._max_file_bytes and size and size + next_bytes > self._max_file_bytes
+        if not is_due and now - self._checked_at < 1.0:
+            return
+        self._checked_at = now
+        if not _is_same_file(self._path, self._fd):
+            self._reopen()
+        elif is_due:
+            # Another worker may be at it too: who holds the lock looks again before it moves anything.
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                if _is_same_file(self._path, self._fd):
+                    _rotate(self._path, self._kept_files)
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._reopen()
+
+    def _reopen(self) -> None:
+        if self._path is not None:
+            fresh = _open(self._path)
+            os.close(self._fd)
+            self._fd = fresh
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+
+
+def _is_same_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _rotate(path: Path, kept_files: int) -> None:
+    for number in range(kept_files - 1, 0, -1):
+        older = path.with_name(f"{path.name}.{number}")
+        if older.exists():
+            older.replace(path.with_name(f"{path.name}.{number + 1}"))
+    if kept_files:
+        path.replace(path.with_name(f"{path.name}.1"))
+    else:
+        path.unlink()
