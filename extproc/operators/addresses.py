@@ -18,11 +18,10 @@ ADDRESS_MAX_BYTES = 45
 """The longest spelling of an address, an IPv6 one with a dotted quad; a longer value is none."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
-_PREFIX_BITS = 128
-_IPV4_OFFSET = 96
+"""The first twelve bytes of ::ffff:0:0/96 (RFC 4291, section 2.5.5.2)."""
 
-_Networks = dict[int, set[int]]
-"""Bits to shift an address right → the network numbers of that size. IPv4 stands in ::ffff:0:0/96."""
+_Networks = dict[int, dict[int, set[int]]]
+"""Bytes of an address (4 or 16) → bits to shift it right → the network numbers of that size."""
 
 
 def compile_ip_match(argument: bytes, context: CompileContext) -> Operator:
@@ -58,29 +57,31 @@ def _networks(operator: str, entries: Iterable[bytes]) -> _Networks:
             raise ValueError(
                 f"{operator} knows no address or CIDR block '{shown}'; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"
             ) from None
-        start = network.network_address
-        number = _number(start.packed)
-        length = network.prefixlen + (_IPV4_OFFSET if start.version == 4 else 0)
-        shift = _PREFIX_BITS - length
-        networks.setdefault(shift, set()).add(number >> shift)
+        packed, length = network.network_address.packed, network.prefixlen
+        if packed.startswith(_MAPPED) and length >= 8 * len(_MAPPED):
+            packed, length = packed[len(_MAPPED) :], length - 8 * len(_MAPPED)
+        shift = 8 * len(packed) - length
+        networks.setdefault(len(packed), {}).setdefault(shift, set()).add(int.from_bytes(packed) >> shift)
     return networks
 
 
-def _number(packed: bytes) -> int:
-    return int.from_bytes(_MAPPED + packed if len(packed) == 4 else packed)
-
-
 def _tester(networks: _Networks) -> Callable[[bytes], Captures | None]:
-    sizes = tuple(networks.items())
+    by_size = {size: tuple(of_size.items()) for size, of_size in networks.items()}
 
     def test(value: bytes) -> Captures | None:
         if len(value) > ADDRESS_MAX_BYTES:
             return None
         family = socket.AF_INET6 if b":" in value else socket.AF_INET
         try:
-            number = _number(socket.inet_pton(family, value.decode("ascii")))
+            packed = socket.inet_pton(family, value.decode("ascii"))
         except (OSError, ValueError):  # not an address; a NUL or a byte above 0x7F
             return None
-        return (value,) if any(number >> shift in numbers for shift, numbers in sizes) else None
+        if packed.startswith(_MAPPED):
+            packed = packed[len(_MAPPED) :]
+        address = int.from_bytes(packed)
+        for shift, numbers in by_size.get(len(packed), ()):
+            if address >> shift in numbers:
+                return (value,)
+        return None
 
     return test

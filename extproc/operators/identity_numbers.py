@@ -52,11 +52,14 @@ def is_ssn(digits: list[int]) -> bool:
 
 
 def is_svnr(digits: list[int]) -> bool:
-    """Austria's insurance number: ten digits, the fourth checks the others modulo 11, not all the same."""
+    """Austria's insurance number: ten digits, the fourth checks the others modulo 11, not all the same.
+
+    As libmodsecurity does: a remainder of 10, never issued, counts as 0; more digits are ignored.
+    """
     if len(digits) < 10 or len(set(digits[:10])) == 1:
         return False
     weights = (3, 7, 9, 0, 5, 8, 4, 2, 1, 6)
-    return sum(weight * digit for weight, digit in zip(weights, digits, strict=False)) % 11 == digits[3]
+    return sum(weight * digit for weight, digit in zip(weights, digits, strict=False)) % 11 % 10 == digits[3]
 
 
 def _verification(name: str, is_valid: Callable[[list[int]], bool]) -> Compile:

@@ -1,7 +1,8 @@
 """Step 4, @pm and @pmFromFile: one of many phrases in the value, ASCII case apart.
 
 ModSecurity reference manual, *pm* and *pmFromFile*. The phrase that ends first is the one reported, of those
-that end together the longest, written as in the rule.
+that end together the longest, written as in the rule. Not as libmodsecurity does: it reports a text of no
+phrase where one phrase lies inside another (`abc` for `abcd bc c` on abcd), and nothing from a NUL on.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 from extproc.operators.contract import Captures, CompileContext, Operator
 
 REFUSED_WORDS_LIMIT = 8
-"""So few refused bytes are told to the prefilter, one word each; with more, testing costs less than looking for them."""
+"""So few refused bytes become words for the prefilter; with more, testing costs less than looking for them."""
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _RANGE = re.compile(rb"\s*([0-9]{1,3})\s*(?:-\s*([0-9]{1,3})\s*)?")
