@@ -75,10 +75,11 @@ class _Arguments:
     def add(self, name: str, value: str) -> None:
         if len(self.pairs) >= self.limits.arguments:
             raise _Stop(f"more than {self.limits.arguments} arguments", "arguments-limit")
-        self.names_left -= len(name)
+        raw_name = _encode(name)
+        self.names_left -= len(raw_name)
         if self.names_left < 0:
             raise _Stop(f"names longer than {self.limits.json_names_bytes} bytes in all", "json-names-limit")
-        self.pairs.append((_encode(name), _encode(value)))
+        self.pairs.append((raw_name, _encode(value)))
 
     def check_depth(self, depth: int) -> None:
         if depth > self.limits.json_depth:
