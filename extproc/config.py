@@ -265,6 +265,12 @@ class Config:
     )
     response: bool = setting(False, _switch, "inspect responses too (costs a round trip and buffers them)")
     events: str = setting("", _text, "write one JSON line per decision; - is stdout", metavar="FILE|-")
+    lines: str = setting(
+        "auto",
+        partial(_choice, choices=("auto", "all", "denied", "off")),
+        "decisions told on stderr; denied: what matched or was not wholly inspected; auto: all in `up`, else denied",
+        metavar="auto|all|denied|off",
+    )
     access_log: str = setting(
         "", _text, "Envoy's own log, one JSON line per request; - is stdout", metavar="FILE|-|off"
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from extproc.cli.addresses import engine_addresses
 from extproc.cli.flags import add_flags, require, resolve_arguments
-from extproc.config import DEFAULT_ADMIN, DEFAULT_GRPC, Config
+from extproc.config import DEFAULT_ADMIN, Config
 from extproc.proxy.bootstrap import ProxySettings, render_text
 
 STDOUT = "/dev/stdout"
@@ -21,9 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     require(config, "listen", "app")
     # In a container stdout is where a log belongs, so only `off` means none.
     log = access_log(config.access_log or "-")
-    sys.stdout.write(
-        render_text(proxy_settings(config, config.grpc or DEFAULT_GRPC, config.admin or DEFAULT_ADMIN, log))
-    )
+    sys.stdout.write(render_text(proxy_settings(config, engine_addresses(config), config.admin or DEFAULT_ADMIN, log)))
     return 0
 
 

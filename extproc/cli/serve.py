@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from extproc.cli.addresses import engine_addresses
 from extproc.cli.decisions import Decisions
 from extproc.cli.flags import add_flags, resolve_arguments
 from extproc.cli.wiring import load_inspector
-from extproc.config import DEFAULT_GRPC, DEFAULT_HEALTH, SETTINGS, Config
+from extproc.config import DEFAULT_HEALTH, SETTINGS, Config
 from extproc.model.errors import ConfigError
 from extproc.server import workers
 from extproc.server.settings import ServerSettings
@@ -43,15 +44,3 @@ def server_settings(config: Config) -> ServerSettings:
         response_body_modes=frozenset({"BUFFERED"} if config.response else {"NONE"}),
         reflection=config.reflection,
     )
-
-
-def engine_addresses(config: Config) -> tuple[str, ...]:
-    """One per worker. Raises ConfigError when `--workers` and `--grpc` do not fit together."""
-    addresses = config.grpc or DEFAULT_GRPC
-    if config.workers not in (0, len(addresses)):
-        raise ConfigError(
-            config.sources.get("workers", SETTINGS["workers"].flag),
-            f"{config.workers} workers need as many addresses, not {len(addresses)}; "
-            f"write {SETTINGS['grpc'].flag} once per worker",
-        )
-    return addresses

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from extproc.cli.addresses import engine_addresses, free_address, listening_socket
 from extproc.cli.envoy_config import access_log, proxy_settings
 from extproc.cli.flags import add_flags, given_flags, require, resolve_arguments
 from extproc.cli.pair import Pair, PairPlan
 from extproc.cli.private_folder import private_folder
-from extproc.cli.serve import engine_addresses
 from extproc.config import SETTINGS, SOCKET_PATH_LIMIT_BYTES, Config
 from extproc.model.errors import ConfigError, ExtprocError
 from extproc.proxy.admin import Admin
@@ -51,12 +51,13 @@ def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary
         engine = tuple(f"unix:{folder}/engine-{number}.sock" for number in range(config.workers or default_workers()))
     if len(engine[-1].removeprefix("unix:").encode()) > SOCKET_PATH_LIMIT_BYTES:
         raise ConfigError("TMPDIR", f"{folder} is too long a path for a unix socket; set a shorter TMPDIR")
-    health = config.health if config.health not in ("", "off") else _free_address()
+    health = config.health if config.health not in ("", "off") else free_address()
     admin_path = folder / "admin.sock"
     bootstrap = folder / "envoy.yaml"
     settings = proxy_settings(config, engine, f"unix:{admin_path}", access_log(config.access_log))
     bootstrap.write_text(render_text(settings), encoding="utf-8")
     own: dict[str, object] = {
+        "lines": "all" if config.lines == "auto" else config.lines,
         "grpc": list(engine),
         "workers": len(engine),
         "health": health,
@@ -91,23 +92,12 @@ def _as_flags(values: Mapping[str, object], file: Path | None) -> list[str]:
 def _refuse_taken(address: str) -> None:
     """Better here, in words, than from Envoy's log after the engine was started."""
     try:
-        with _listening_socket(address):
+        with listening_socket(address):
             pass
     except OSError as error:
         raise ExtprocError(
             f"{SETTINGS['listen'].flag}: cannot listen on {address}: {error.strerror}; free it or choose another"
         ) from error
-
-
-def _free_address() -> str:
-    with _listening_socket("127.0.0.1:0") as found:
-        return f"127.0.0.1:{found.getsockname()[1]}"
-
-
-def _listening_socket(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def _is_ready(health: str) -> bool:

@@ -13,7 +13,7 @@ from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings
 from extproc.model.errors import ConfigError
 from extproc.model.verdict import Decision, Mode
-from extproc.seclang import Sources, crs_files, load_ruleset
+from extproc.seclang.assemble import Sources, crs_files, load_ruleset
 
 SHIPPED = "rules"
 """Folder of the package with the shipped sets, NAME.conf each."""

@@ -1,4 +1,4 @@
-"""Where events go: whole lines to a file or to stdout, written by a thread so that no verdict waits.
+"""Where events go: whole lines to a file, stdout or stderr, written by a thread so that no verdict waits.
 
 `write` only puts a line into a bounded queue. When the queue is full (a slow or full disk) the line
 is dropped and counted: an answer to a request never waits for a log. The file exists from the
@@ -31,11 +31,12 @@ STOP_S = 2.0
 KEPT_FILES = 5
 """Rotated files that are kept beside the current one: FILE.1 is the youngest."""
 
-STDOUT = "-"
+STDOUT, STDERR = "-", "&2"
+"""Targets that are no file."""
 
 
 class EventSink:
-    """Appends lines to `target` (a path, or `-` for stdout).
+    """Appends lines to `target` (a path, `-` for stdout, `&2` for stderr).
 
     `max_file_bytes` 0: the file is never rotated here. A file that something else has moved away
     (logrotate) is created anew within a second. `dropped` counts lines that no one will see,
@@ -46,10 +47,11 @@ class EventSink:
         """Open the file. Raises OSError if it cannot be written."""
         self.dropped = 0
         self.written = 0
-        self._path = None if target == STDOUT else Path(target)
+        self._target = target
+        self._path = None if target in (STDOUT, STDERR) else Path(target)
         self._max_file_bytes = max_file_bytes
         self._kept_files = kept_files
-        self._fd = _open(self._path) if self._path else sys.stdout.fileno()
+        self._fd = _open(self._path) if self._path else (sys.stderr if target == STDERR else sys.stdout).fileno()
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._queued_bytes = 0
         self._lock = threading.Lock()
@@ -114,7 +116,7 @@ class EventSink:
         except OSError as error:
             if not self._has_reported:
                 self._has_reported = True
-                where = self._path or "stdout"
+                where = self._path or {STDOUT: "stdout", STDERR: "stderr"}[self._target]
                 print(f"events: cannot write to {where}: {error.strerror}; retrying", file=sys.stderr, flush=True)
             return False
         self._has_reported = False

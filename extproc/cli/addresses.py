@@ -1,0 +1,33 @@
+"""Addresses of one pair: which the engine has, and which are free."""
+
+from __future__ import annotations
+
+import socket
+
+from extproc.config import DEFAULT_GRPC, SETTINGS, Config
+from extproc.model.errors import ConfigError
+
+
+def engine_addresses(config: Config) -> tuple[str, ...]:
+    """One per worker. Raises ConfigError when `--workers` and `--grpc` do not fit together."""
+    addresses = config.grpc or DEFAULT_GRPC
+    if config.workers not in (0, len(addresses)):
+        raise ConfigError(
+            config.sources.get("workers", SETTINGS["workers"].flag),
+            f"{config.workers} workers need as many addresses, not {len(addresses)}; "
+            f"write {SETTINGS['grpc'].flag} once per worker",
+        )
+    return addresses
+
+
+def listening_socket(address: str) -> socket.socket:
+    """Opens `IP:PORT` for the moment, to see whether one can. Raises OSError."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def free_address() -> str:
+    """A port of loopback that nobody uses now."""
+    with listening_socket("127.0.0.1:0") as found:
+        return f"127.0.0.1:{found.getsockname()[1]}"

@@ -1,0 +1,70 @@
+"""Decisions → events and lines for people, out of the way of the requests that they are about."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+from extproc.config import Config
+from extproc.events.line import human
+from extproc.events.record import encode
+from extproc.events.sink import STDERR, EventSink
+from extproc.model.errors import ConfigError
+from extproc.model.inspection import Inspector
+from extproc.model.verdict import Coverage, Decision, Outcome
+
+DELAY_S = 0.005
+"""From the decision to its encoding: by then the answer is on its way, and several are encoded in one go."""
+
+
+class Decisions:
+    """Made before the fork, so that the file exists from the start; `writing` runs in each worker."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises ConfigError when the file cannot be written."""
+        self._tells_all = config.lines == "all"
+        self._lines = None if config.lines == "off" else EventSink(STDERR)
+        self._events = None
+        if config.events:
+            try:
+                self._events = EventSink(config.events)
+            except OSError as error:
+                raise ConfigError(config.sources["events"], f"{config.events}: {error.strerror}") from error
+        self._waiting: list[Decision] = []
+
+    def publish(self, decision: Decision) -> None:
+        """Takes one decision; encodes it a moment later, or at once where no event loop runs."""
+        self._waiting.append(decision)
+        if len(self._waiting) > 1:
+            return  # the call below is under way
+        try:
+            asyncio.get_running_loop().call_later(DELAY_S, self._flush)
+        except RuntimeError:
+            self._flush()
+
+    @contextlib.contextmanager
+    def writing(self, inspector: Inspector, number: int) -> Iterator[None]:
+        """While a worker serves: its threads write; at the end what is left is written out."""
+        sinks = [sink for sink in (self._events, self._lines) if sink is not None]
+        for sink in sinks:
+            sink.start()
+        try:
+            yield
+        finally:
+            self._flush()
+            for sink in sinks:
+                sink.stop()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for decision in waiting:
+            if self._events is not None:
+                self._events.write(encode(decision))
+            if self._lines is not None and (self._tells_all or _is_telling(decision)):
+                self._lines.write(human(decision).encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _is_telling(decision: Decision) -> bool:
+    """Something for a person to look at."""
+    return decision.would is Outcome.BLOCK or bool(decision.matches) or decision.coverage is not Coverage.INSPECTED
