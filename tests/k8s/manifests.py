@@ -45,7 +45,7 @@ RESTRICTED_VOLUMES = {
 
 def kustomize(folder: Path) -> str:
     """What `kubectl apply -k FOLDER` would send. Raises CalledProcessError with kustomize's words in `stderr`."""
-    command = [PROGRAMS / "kubectl", "kustomize", folder]
+    command = [str(PROGRAMS / "kubectl"), "kustomize", str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -59,7 +59,7 @@ def of_kind(trees: list[Tree], kind: str) -> list[Tree]:
 
 def schema_errors(file: Path) -> str:
     """Empty if every document of `file` fits the strict schema of Kubernetes `VERSION`."""
-    command = [PROGRAMS / "kubernetes-validate", "-k", VERSION, "--strict", "--quiet", file]
+    command = [str(PROGRAMS / "kubernetes-validate"), "-k", VERSION, "--strict", "--quiet", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr + f"exit code {done.returncode}"
 

@@ -75,7 +75,7 @@ class Podman:
     def run(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """stdout and stderr are text; raises CalledProcessError unless `check` is false."""
         where = ["--root", self._storage, "--runroot", self._running, "--tmpdir", self._running / "libpod"]
-        command = ["podman", *where, *arguments]
+        command = ["podman", *map(str, where), *map(str, arguments)]
         environment = {**os.environ, "CONTAINERS_CONF": str(self._conf)}
         # Not captured through pipes: a container's monitor would inherit them and keep them open.
         out, err = FOLDER / "podman.out", FOLDER / "podman.err"
@@ -85,7 +85,7 @@ class Podman:
             )
         texts = out.read_text(errors="replace"), err.read_text(errors="replace")
         if check and done.returncode != 0:
-            error = subprocess.CalledProcessError(done.returncode, [str(part) for part in command], *texts)
+            error = subprocess.CalledProcessError(done.returncode, command, *texts)
             error.add_note(texts[1][-2000:])
             raise error
         return subprocess.CompletedProcess(command, done.returncode, *texts)

@@ -189,8 +189,8 @@ class Pod:
             return False
 
     def _port(self, container: Tree, handler: Tree) -> int:
-        ports = {port.get("name"): port["containerPort"] for port in container.get("ports", [])}
-        return int(ports.get(handler["port"], handler["port"]))
+        ports: dict[object, int] = {port.get("name"): port["containerPort"] for port in container.get("ports", [])}
+        return ports.get(handler["port"]) or int(handler["port"])
 
     def _signal(self, container: Tree) -> None:
         self._podman.run("kill", "--signal", "TERM", self.name(container))

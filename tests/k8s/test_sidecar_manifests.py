@@ -223,7 +223,14 @@ def test_envoy_configuration_is_what_the_command_writes() -> None:
 def test_envoy_accepts_its_configuration(trees: list[Tree], tmp_path: Path) -> None:
     data = next(tree["data"] for tree in of_kind(trees, "ConfigMap") if "envoy.yaml" in tree["data"])
     (tmp_path / "envoy.yaml").write_text(data["envoy.yaml"])
-    command = [PROGRAMS / "envoy", "--mode", "validate", "--disable-hot-restart", "-c", tmp_path / "envoy.yaml"]
+    command = [
+        str(PROGRAMS / "envoy"),
+        "--mode",
+        "validate",
+        "--disable-hot-restart",
+        "-c",
+        str(tmp_path / "envoy.yaml"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
