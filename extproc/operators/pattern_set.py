@@ -34,8 +34,9 @@ class PatternSet:
         for pattern in patterns:
             if built.Add(pattern) < 0:
                 raise ValueError(f"re2 refuses the pattern {pattern.decode('latin-1')!r}; mend or split it")
-        # Matches everything. When its number is missing, the DFA ran out of memory: the binding cannot
-        # say that otherwise, and an empty answer would be a wrong "no".
+        # Matches everything. When its number is missing, the DFA ran out of memory: the binding has no
+        # other way to say so, and an empty answer would be a wrong "no". (No text that does it is known:
+        # Compile leaves room for twenty states, and a full cache is emptied.)
         self._sentinel: int = built.Add(b"\\A")
         self._all = tuple(range(len(patterns)))
         # A set that failed to compile must not be asked: re2 would crash the process.

@@ -31,7 +31,6 @@ once too often.
 # re2's own objects, not its Python wrapper: half the time per call (0.45 µs against 1 µs on 15 bytes).
 _RE2: Any = _re2.RE2
 _UNANCHORED: Any = _RE2.Anchor.UNANCHORED
-_NEWLINE = 0x0A
 
 Test: TypeAlias = Callable[[bytes], Captures | None]
 
@@ -100,8 +99,7 @@ def _line_tester(compiled: Any, at_start: Any) -> Test:
         start = spans[0][0]
         if start < 0:
             return None
-        is_behind_last_line = start == size and size > 0 and value[-1] == _NEWLINE
-        if is_behind_last_line and search_at_start(_UNANCHORED, value, 0, size)[0][0] < 0:
+        if start == size and search_at_start(_UNANCHORED, value, 0, size)[0][0] < 0:
             return None
         return tuple([value[start:end] if start >= 0 else b"" for start, end in spans])
 

@@ -271,6 +271,12 @@ def test_pattern_set_without_memory_never_says_a_wrong_no(memory: int) -> None:
     assert expected <= set(chosen.matching(value))
 
 
+def test_pattern_set_that_ran_out_of_memory_names_all() -> None:
+    chosen = PatternSet(SET)
+    chosen._match = lambda value: []  # what the binding answers then
+    assert chosen.matching(b"nothing") == tuple(range(len(SET)))
+
+
 def test_pattern_set_refuses_what_re2_refuses() -> None:
     with pytest.raises(ValueError, match="refuses"):
         PatternSet([b"(?=a)"])
