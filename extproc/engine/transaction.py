@@ -148,8 +148,11 @@ class Transaction:
 
     @property
     def visible_body(self) -> bytes:
-        """REQUEST_BODY: the body as bytes, except of a multipart one, whose files are not text."""
-        return b"" if self.processor == "MULTIPART" and not self.is_body_forced else self.body
+        """REQUEST_BODY: the raw body of a form or of an unknown type (manual, *REQUEST_BODY*).
+
+        JSON, XML and multipart bodies are seen by their parts; raw only if forced or if parsing failed.
+        """
+        return self.body if self.processor in ("", "URLENCODED") or self.is_body_forced else b""
 
     @property
     def score(self) -> int:

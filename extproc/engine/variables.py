@@ -37,8 +37,8 @@ MULTIPART_FLAGS = names_of(
 
 
 def scalar(value: bytes) -> Pairs:
-    """A variable without keys; an empty one does not exist for the rules."""
-    return [(None, value)] if value else []
+    """A variable without keys. It always exists: `!@rx .` matches an empty one, as in ModSecurity 3."""
+    return [(None, value)]
 
 
 def number(value: int) -> Pairs:
@@ -190,11 +190,11 @@ VARIABLES: dict[str, Callable[[Transaction], Pairs]] = {
     "RESPONSE_HEADERS": lambda tx: tx.response_headers,
     "RESPONSE_HEADERS_NAMES": lambda tx: names(tx.response_headers),
     "RESPONSE_PROTOCOL": lambda tx: scalar(tx.response.protocol if tx.response else b""),
-    "RESPONSE_STATUS": lambda tx: number(tx.response.status) if tx.response else [],
+    "RESPONSE_STATUS": lambda tx: number(tx.response.status) if tx.response else scalar(b""),
     "SERVER_ADDR": lambda tx: scalar(tx.head.server.host.encode()),
     "SERVER_NAME": _server_name,
     "SERVER_PORT": lambda tx: number(tx.head.server.port),
-    "STATUS_LINE": lambda tx: scalar(b"%s %d" % (tx.response.protocol, tx.response.status)) if tx.response else [],
+    "STATUS_LINE": lambda tx: scalar(b"%s %d" % (tx.response.protocol, tx.response.status) if tx.response else b""),
     "URLENCODED_ERROR": lambda tx: (tx.values("ARGS_GET"), number(tx.flags.get("URLENCODED_ERROR", 0)))[1],
     "XML": lambda tx: (
         [(b"/*", text) for text in tx.parsed.xml_text] + [(b"//@*", text) for text in tx.parsed.xml_attributes]
@@ -202,7 +202,7 @@ VARIABLES: dict[str, Callable[[Transaction], Pairs]] = {
     **{name: _flag(name) for name in sorted(MULTIPART_FLAGS)},
     # Not cached: these change while rules run.
     "DURATION": lambda tx: number(int((time.time() - tx.started) * 1000)),
-    "ENV": lambda tx: list(tx.environment.items()),
+    "ENV": lambda tx: [(key, value) for key, value in tx.environment.items()],
     "GEO": lambda tx: [],
     "HIGHEST_SEVERITY": lambda tx: number(tx.highest_severity),
     "IP": lambda tx: tx.persistent("IP"),
@@ -210,9 +210,9 @@ VARIABLES: dict[str, Callable[[Transaction], Pairs]] = {
     "SESSION": lambda tx: tx.persistent("SESSION"),
     "USER": lambda tx: tx.persistent("USER"),
     "RESOURCE": lambda tx: tx.persistent("RESOURCE"),
-    "MATCHED_VAR": lambda tx: [(None, tx.matched_vars[-1][1])] if tx.matched_vars else [],
-    "MATCHED_VAR_NAME": lambda tx: [(None, tx.matched_vars[-1][0])] if tx.matched_vars else [],
-    "MATCHED_VARS": lambda tx: [*tx.matched_vars],
+    "MATCHED_VAR": lambda tx: scalar(tx.matched_vars[-1][1] if tx.matched_vars else b""),
+    "MATCHED_VAR_NAME": lambda tx: scalar(tx.matched_vars[-1][0] if tx.matched_vars else b""),
+    "MATCHED_VARS": lambda tx: [(name, value) for name, value in tx.matched_vars],
     "MATCHED_VARS_NAMES": lambda tx: [(name, name) for name, _ in tx.matched_vars],
     "MODSEC_BUILD": lambda tx: scalar(b"0"),
     "RULE": lambda tx: tx.rule_pairs(),
@@ -228,7 +228,7 @@ VARIABLES: dict[str, Callable[[Transaction], Pairs]] = {
     "TIME_SEC": _clock("%S"),
     "TIME_WDAY": _clock("%w"),
     "TIME_YEAR": _clock("%Y"),
-    "TX": lambda tx: list(tx.tx.items()),
+    "TX": lambda tx: [(key, value) for key, value in tx.tx.items()],
     "UNIQUE_ID": lambda tx: scalar(tx.incident.encode()),
 }
 """Every variable we know, in upper case."""
