@@ -31,6 +31,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "up": Command("extproc.cli.up", "the pair in the foreground: the engine, and a real Envoy in front of the app"),
     "serve": Command("extproc.cli.serve", "the engine alone: the gRPC server that Envoy asks"),
+    "test": Command("extproc.cli.rule_tests", "run go-ftw tests against rules, without a server"),
     "envoy-config": Command("extproc.cli.envoy_config", "print Envoy's bootstrap for the same flags"),
 }
 
