@@ -65,7 +65,7 @@ def compile_rx(argument: bytes, context: CompileContext) -> Operator:
 def _compile(pattern: bytes) -> Any:
     compiled = _RE2(pattern, options())
     if not compiled.ok():
-        raise ValueError(f"re2 refuses the pattern: {compiled.error()}; mend or split it")
+        raise ValueError(f"re2 refuses the pattern: {compiled.error().decode('latin-1')}; mend or split it")
     return compiled
 
 

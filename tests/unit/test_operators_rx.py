@@ -13,6 +13,7 @@ from pathlib import Path
 import libmodsecurity
 import pytest
 
+from extproc.operators import rx
 from extproc.operators.pattern_set import PatternSet
 from extproc.operators.rx import FALLBACK_LIMIT_BYTES, compile_rx
 
@@ -120,6 +121,7 @@ DIALECT: list[tuple[bytes, bool, list[bytes]]] = [
     (rb"(?>a+)b\\z", False, [b"aab\\z", b"aab"]),
     (rb"(['\"])x\1", False, [b"'x'", b"'x\""]),
     (rb"(?<q>.)x\k<q>\g{1}", False, [b"axaa", b"axab"]),
+    (rb"a{1000}", True, [b"a" * 1000, b"a" * 999]),
     (rb"a{1001}", False, [b"a" * 1001, b"a" * 1000]),
     *[(rb"\%c" % c, True, [bytes((b,)) for b in range(256)]) for c in b"dDwWsShHvVN"],
     *[(rb"[\%c_]" % c, True, [bytes((b,)) for b in range(256)]) for c in b"dDwWsShHvV"],
@@ -176,7 +178,7 @@ REFUSED = [
     (b"\\2(a)", "back-reference"),
     (b"\\k!", "back-reference"),
     (b"(?#a", "not closed"),
-    (b"a{2}{3}", "refuses"),
+    (b"a{2}{3}", "pattern: bad repetition"),
 ]
 
 
@@ -198,6 +200,15 @@ def test_a_backtracking_pattern_sees_no_more_than_the_limit_at_once() -> None:
     test = compile_rx(rb"a.*(?=b)", Notices()).test
     assert test(b"a" + b"." * (FALLBACK_LIMIT_BYTES - 2) + b"b") is not None
     assert test(b"." + b"a" + b"." * (FALLBACK_LIMIT_BYTES - 2) + b"b" + b"." * FALLBACK_LIMIT_BYTES) is None
+
+
+def test_a_pattern_over_the_memory_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = b"(?:[a-m]{20}[^q-z]{30}){20}"
+    monkeypatch.setattr(rx, "MAX_MEM_BYTES", 32 * 1024)
+    assert compile_rx(wide, Notices()).test(b"a" * 1000) is not None
+    monkeypatch.setattr(rx, "MAX_MEM_BYTES", 24 * 1024)
+    with pytest.raises(ValueError, match="too large"):
+        compile_rx(wide, Notices())
 
 
 def test_hostile_text_takes_linear_work() -> None:
