@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from extproc.bodies.contract import Limits, ParsedBody
+from extproc.bodies.cookies import COOKIES_LIMIT, parse_cookies
 from extproc.bodies.disposition import PARAMETERS_LIMIT, parse_disposition
 from extproc.bodies.multipart import STEP_PARTS
 from extproc.bodies.registry import PROCESSORS
@@ -108,6 +109,23 @@ def test_query_arguments_stop_at_the_limit() -> None:
     assert parse_arguments(b"a=1;b=%32", separator=b";")[0] == [(b"a", b"1"), (b"b", b"2")]
 
 
+def test_escapes_survive_the_step_edge() -> None:
+    for before in range(STEP_BYTES - 4, STEP_BYTES + 2):
+        for escape in (b"%41", b"%%41", b"%4", b"%", b"%%%"):
+            body = b"=" + b"x" * before + escape + b"y" * 9
+            parsed, _ = run("URLENCODED", body)
+            assert (parsed.args, parsed.flags["URLENCODED_ERROR"]) == (
+                parse_arguments(body)[0],
+                min(parse_arguments(body)[1], 1),
+            )
+
+
+def test_cookies_behind_the_limit_stay_in_the_last_value() -> None:
+    assert parse_cookies(b"a=1; b=2; c=3", 3) == [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
+    assert parse_cookies(b"a=1; b=2; c=3; d=4", 3) == [(b"a", b"1"), (b"b", b"2"), (b"c", b"3; d=4")]
+    assert len(parse_cookies(b"a;" * 30_000)) == COOKIES_LIMIT
+
+
 def test_an_empty_body_is_empty_for_every_processor() -> None:
     for name in PROCESSORS:
         parsed, _ = run(name, b"")
@@ -121,6 +139,7 @@ HOSTILE = [
     ("URLENCODED", b"a=" + b"%41" * 200_000, 9, None),
     ("URLENCODED", b"a=" + b"%" * 300_000, 4, None),
     ("JSON", b"[" * 131_072, 0, "json-depth-limit"),
+    ("JSON", b"[" * 60_000, 1, "json-depth-limit"),
     ("JSON", b'{"a":' * 30_000, 0, "json-depth-limit"),
     ("JSON", b"[" + b"[]," * 43_000 + b"1]", 1, "arguments-limit"),
     ("JSON", b'{"%s":' % (b"k" * 60_000) + b"[" + b"1," * 30_000, 0, "json-names-limit"),
@@ -236,3 +255,7 @@ def test_nesting_goes_one_level_and_shares_the_limits() -> None:
     parsed, _ = run("MULTIPART", nest(b"XX", b"outer", b"YY", FIELD.replace(b"XX", b"YY") * 5 + b"--YY--"))
     assert parsed.partly == "multipart-parts-limit"
     assert [value for _, value in parsed.args][1:] == [b"v"] * 2
+    body = nest(b"XX", b"outer", b"YY", FIELD.replace(b"XX", b"YY") + b"--YY--").removesuffix(b"--XX--")
+    limits = replace(STRICT, arguments=9, multipart_parts=4)  # the nested final delimiter counts
+    assert run("MULTIPART", body + FIELD + CLOSED, limits)[0].partly is None
+    assert run("MULTIPART", body + FIELD * 2 + CLOSED, limits)[0].partly == "multipart-parts-limit"
