@@ -394,10 +394,6 @@ class Transaction:
                 if record is not None:
                     seconds = parse_number(expire.seconds.expand(self.lookup))
                     record.expiry[expire.key] = self.store.now() + seconds
-            for initcol in link.initcols:
-                if initcol.collection in PERSISTENT:
-                    key = initcol.key.expand(self.lookup)
-                    self._records[initcol.collection] = self.store.record(initcol.collection, key)
         if rule.severity:
             self.highest_severity = min(self.highest_severity, SEVERITIES.index(rule.severity))
         if rule.is_logged:
@@ -410,6 +406,10 @@ class Transaction:
     def _apply(self, link: Rule, found: list[Found]) -> None:
         """What happens for each match, whether or not the chain holds: captures, MATCHED_VAR, setvar."""
         self._rule = link
+        for initcol in link.initcols:
+            if initcol.collection in PERSISTENT:
+                record = self.store.record(initcol.collection, initcol.key.expand(self.lookup))
+                self._records[initcol.collection] = record
         for collection, key, text, captures in found:
             if collection:
                 name = variable_name(collection, key)

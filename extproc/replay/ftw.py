@@ -95,7 +95,9 @@ def _raw(wanted: Mapping[str, Any]) -> bytes:
     """The bytes on the wire."""
     if wanted.get("encoded_request"):
         return base64.b64decode(wanted["encoded_request"])
-    headers = [(str(name), "" if value is None else str(value)) for name, value in (wanted.get("headers") or {}).items()]
+    headers = [
+        (str(name), "" if value is None else str(value)) for name, value in (wanted.get("headers") or {}).items()
+    ]
     data = wanted.get("data")
     if isinstance(data, list):
         data = "\r\n".join(data)

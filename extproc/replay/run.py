@@ -75,7 +75,9 @@ def reflect(request: Request) -> Answer:
         try:
             wanted = json.loads(request.body)
             status = int(wanted.get("status", 200))
-            headers = [(name.lower().encode(), str(value).encode()) for name, value in wanted.get("headers", {}).items()]
+            headers = [
+                (name.lower().encode(), str(value).encode()) for name, value in wanted.get("headers", {}).items()
+            ]
             body = wanted.get("body", "").encode()
             if wanted.get("encodedBody"):
                 body = base64.b64decode(wanted["encodedBody"])
