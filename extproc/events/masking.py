@@ -50,7 +50,7 @@ _SEPARATOR = re.compile(rb"=>?|:|%(?:25)*3[dDaA]")
 _NAME_EDGE = re.compile(rb"[^A-Za-z0-9_.%\-\[\]\\$+*@~]")
 _TAG = re.compile(rb"<([A-Za-z_][\w:.\-]{0,127})(?:\s[^<>]{0,512})?>")
 _PART = re.compile(rb"\bname\s*\*?=\s*[\"']?([^\"'\r\n;]{1,128})[\"']?", re.IGNORECASE)
-_PART_END = re.compile(rb"\s--\S")
+_PART_END = re.compile(rb"(?:\r\n|\s)--\S")
 _PERCENT_TOKEN = re.compile(rb"[^\s&]*%[0-9a-fA-F]{2}[^\s&]*")
 _BASE64_TOKEN = re.compile(rb"(?<![A-Za-z0-9+/_\-])[A-Za-z0-9+/_\-]{12,4096}+={0,2}")
 _SCREEN = re.compile(rb"[=:%<@]|eyJ|[A-Za-z0-9+/_\-]{12}|\d[\d -]{11}|BEGIN|(?i:bearer|basic|digest)")
@@ -115,16 +115,23 @@ class Masking:
         if not self.is_enabled:
             return text
         text = text[:MAX_SCANNED_BYTES]
-        return cover(text, self.spans(text))
+        return cover(text, self.find(text)[0])
 
-    def spans(self, text: bytes, depth: int = 0) -> list[Span]:
-        """Where the secrets of a text are, in order, not overlapping."""
+    def find(self, text: bytes, depth: int = 0) -> tuple[list[Span], list[bytes]]:
+        """Where the secrets of a text are (in order, not overlapping), and what they say, decoded too."""
         if not _SCREEN.search(text):
-            return []
-        found = [*self._named(text), *self._tagged(text), *self._parts(text), *_by_look(text)]
-        if depth < MAX_DECODINGS:
-            found += self._encoded(text, depth)
-        return _merged(found)
+            return [], []
+        plain = _merged([*self._named(text), *self._tagged(text), *self._parts(text), *_by_look(text)])
+        secrets = [text[start:end] for start, end in plain]
+        if depth == MAX_DECODINGS:
+            return plain, secrets
+        spans = list(plain)
+        for span, decoded in _encoded(text):
+            inner, told = self.find(decoded, depth + 1)
+            if inner:
+                spans.append(span)
+                secrets += told
+        return _merged(spans), secrets
 
     def _named(self, text: bytes) -> Iterable[Span]:
         position = 0
@@ -157,18 +164,6 @@ class Masking:
                 end = _PART_END.search(text, position)
                 position = end.start() if end else len(text)
                 yield part.end(), position
-
-    def _encoded(self, text: bytes, depth: int) -> Iterable[Span]:
-        if b"%" in text:
-            for token in _PERCENT_TOKEN.finditer(text):
-                decoded = unquote_to_bytes(token[0].replace(b"+", b" "))
-                if self.spans(decoded, depth + 1):
-                    # `a=%70...` keeps its name unless the name is what was encoded.
-                    equals = token[0].find(b"=")
-                    yield token.start() + equals + 1, token.end()
-        for token in _BASE64_TOKEN.finditer(text):
-            if any(self.spans(decoded, depth + 1) for decoded in base64_texts(token[0])):
-                yield token.span()
 
 
 @lru_cache(maxsize=4096)
@@ -207,6 +202,18 @@ def _value_span(text: bytes, start: int, is_colon: bool, is_json: bool) -> Span:
     stops = rb"[,}\]\r\n]" if is_json else rb"[\r\n]" if is_colon else rb"[&\r\n]"
     stop = re.compile(stops).search(text, start)
     return start, stop.start() if stop else end
+
+
+def _encoded(text: bytes) -> Iterable[tuple[Span, bytes]]:
+    """Each token that is percent- or base64-encoded: where it is, and what it decodes to."""
+    if b"%" in text:
+        for token in _PERCENT_TOKEN.finditer(text):
+            # `a=%70...` keeps its name unless the name is what was encoded.
+            equals = token[0].find(b"=")
+            yield (token.start() + equals + 1, token.end()), unquote_to_bytes(token[0].replace(b"+", b" "))
+    for token in _BASE64_TOKEN.finditer(text):
+        for decoded in base64_texts(token[0]):
+            yield token.span(), decoded
 
 
 def _by_look(text: bytes) -> Iterable[Span]:

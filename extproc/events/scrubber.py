@@ -41,7 +41,7 @@ class Scrubber:
             return text
         text = text[:MAX_SCANNED_BYTES]
         spans = self._spans.get(text)
-        masked = cover(text, self._masking.spans(text) if spans is None else spans)
+        masked = cover(text, self._masking.find(text)[0] if spans is None else spans)
         return self._pattern.sub(MASK, masked) if self._pattern else masked
 
     def string(self, text: str) -> str:
@@ -71,10 +71,9 @@ class Scrubber:
             bytes_left -= min(len(value), MAX_SCANNED_BYTES)
             if bytes_left < 0:
                 break
-            spans = self._masking.spans(value[:MAX_SCANNED_BYTES])
-            self._spans[value] = spans
-            for start, end in spans:
-                _learn(value[start:end], known)
+            self._spans[value], secrets = self._masking.find(value[:MAX_SCANNED_BYTES])
+            for secret in secrets:
+                _learn(secret, known)
         for match in decision.matches:
             if match.secret or self._masking.is_secret_variable(match.variable):
                 _learn(match.value, known)
