@@ -1,0 +1,104 @@
+"""The command line: exit codes, one sentence per fault, and nothing imported that is not needed."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from extproc.cli.main import COMMANDS, main
+from extproc.config import Config
+from extproc.model.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: extproc {name}")
+    module = importlib.import_module(COMMANDS[name].module)
+    assert callable(module.run)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "out", "err"),
+    [
+        ([], 2, "usage: extproc COMMAND", ""),
+        (["--help"], 0, "usage: extproc COMMAND", ""),
+        (["--version"], 0, "extproc 0", ""),
+        (["serv"], 2, "", "extproc: 'serv' is not a command; did you mean `extproc serve`?\n"),
+        (["-x"], 2, "", "extproc: '-x' is not a command; `extproc --help` names them\n"),
+        (["envoy-config", "--nonsense"], 2, "", "extproc envoy-config: unrecognized arguments: --nonsense; see"),
+        (["envoy-config"], 2, "", "extproc: --listen: is missing"),
+        (["envoy-config", "--listen", "127.0.0.1:1"], 2, "", "extproc: --app: is missing"),
+        (["serve", "--workers", "2"], 2, "", "extproc: --workers: 2 workers need as many addresses, not 1"),
+        (["serve", "--config", "/nonexistent"], 2, "", "extproc: /nonexistent: cannot be read"),
+    ],
+)
+def test_exit_code_and_sentence(
+    argv: list[str], code: int, out: str, err: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EXTPROC_CONFIG", raising=False)
+    assert main(argv) == code
+    said = capsys.readouterr()
+    assert said.out.startswith(out)
+    assert said.err.startswith(err)
+    assert said.err.count("\n") == bool(err)
+
+
+def test_envoy_config_prints_what_envoy_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["envoy-config", "--listen", "127.0.0.1:1", "--app", "127.0.0.1:2", "--mode", "block", "--rules", "own"]
+    assert main([*argv, "--grpc", "unix:/a", "--grpc", "unix:/b", "--access-log", "off"]) == 0
+    text = capsys.readouterr().out
+    assert '{"pipe": {"path": "/b"}}' in text
+    assert "access_log:" not in text
+
+
+def test_a_reader_that_leaves_is_no_fault(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m extproc envoy-config --listen 127.0.0.1:1 --app 127.0.0.1:2 2>{tmp_path}/err | true"
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    assert (tmp_path / "err").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [("extproc.cli.main", "yaml"), ("extproc.cli.up", "grpc"), ("extproc.cli.up", "extproc.engine.plan")],
+)
+def test_what_is_not_needed_is_not_imported(module: str, absent: str) -> None:
+    program = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_the_server_gets_what_the_settings_say() -> None:
+    from extproc.cli.serve import server_settings
+
+    given = Config(
+        grpc=("unix:/a", "unix:/b"),
+        health="off",
+        time_budget=250,
+        body_limit=4096,
+        drain_seconds=7,
+        drain_delay_seconds=1,
+        upgrade_paths=("/ws",),
+        response=True,
+        reflection=True,
+    )
+    settings = server_settings(given)
+    assert (settings.addresses, settings.health) == (("unix:/a", "unix:/b"), "")
+    assert (settings.budget_us, settings.body_limit_bytes) == (250_000, 4096)
+    assert (settings.drain_grace_s, settings.drain_delay_s) == (7, 1)
+    assert settings.upgrade_paths == ("/ws",)
+    assert (settings.inspect_response, settings.response_body_modes) == (True, {"BUFFERED"})
+    assert settings.reflection
+    assert server_settings(Config()).health == "127.0.0.1:9003"
+
+
+def test_a_file_for_events_that_cannot_be() -> None:
+    from extproc.cli.decisions import Decisions
+
+    with pytest.raises(ConfigError, match="--events: /nonexistent/x: No such file"):
+        Decisions(Config(events="/nonexistent/x", sources={"events": "--events"}))

@@ -1,0 +1,191 @@
+"""The bootstrap: what the settings change, what they cannot, and that Envoy takes every form of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extproc.model.errors import ConfigError
+from extproc.proxy.binary import find_envoy
+from extproc.proxy.bootstrap import READY_PATH, ProxySettings, render, render_text
+
+ROOT = Path(__file__).parents[2]
+
+PLAIN = ProxySettings(
+    listen="0.0.0.0:8000",
+    app="127.0.0.1:8080",
+    engine=("127.0.0.1:9002",),
+    admin="127.0.0.1:9901",
+    body_limit_bytes=131_072,
+    time_budget_ms=500,
+)
+
+FORMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "sockets": {"engine": ("unix:/run/extproc/0.sock", "unix:/run/extproc/1.sock"), "admin": "unix:/run/admin.sock"},
+    "websocket": {"allow_websocket": True},
+    "response": {"inspect_response": True},
+    "all": {"inspect_response": True, "allow_websocket": True, "access_log": "/dev/stdout", "trusted_hops": 2},
+    "app by name": {"app": "app.internal:80"},
+    "ipv6": {"listen": "[::]:8000", "app": "[::1]:8080", "engine": ("[::1]:9002",)},
+}
+
+WAYS = {
+    "pair.yaml": ["--listen", "127.0.0.1:8080", "--app", "127.0.0.1:3000"],
+    "sidecar.yaml": ["--listen", "0.0.0.0:8000", "--app", "127.0.0.1:8080"],
+}
+"""envoy/: one file per way of running, and the flags that it is written with."""
+
+
+def manager(tree: dict[str, Any]) -> dict[str, Any]:
+    return tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def ext_proc(tree: dict[str, Any]) -> dict[str, Any]:
+    return next(item for item in manager(tree)["http_filters"] if item["name"] == "extproc.ext_proc")["typed_config"]
+
+
+def cluster(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(item for item in tree["static_resources"]["clusters"] if item["name"] == name)
+
+
+def form(name: str) -> dict[str, Any]:
+    return render(dataclasses.replace(PLAIN, **FORMS[name]))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_no_form_lets_anything_pass_unseen(name: str) -> None:
+    tree = form(name)
+    settings = ext_proc(tree)
+    assert settings["failure_mode_allow"] is False
+    assert settings["processing_mode"]["request_header_mode"] == "SEND"
+    assert settings["processing_mode"]["request_body_mode"] == "BUFFERED"
+    assert settings["processing_mode"]["request_trailer_mode"] == "SEND"
+    assert settings["stat_prefix"] == "waf"
+    assert settings["grpc_service"]["envoy_grpc"]["cluster_name"] == "extproc"
+    filters = [item["name"] for item in manager(tree)["http_filters"]]
+    assert filters == ["envoy.filters.http.health_check", "extproc.ext_proc", "envoy.filters.http.router"]
+    # Per-route settings of ext_proc replace the whole mode, and an upgrade's own filters skip the chain.
+    for host in manager(tree)["route_config"]["virtual_hosts"]:
+        assert "typed_per_filter_config" not in host
+        assert not [route for route in host["routes"] if "typed_per_filter_config" in route]
+    for upgrade in manager(tree).get("upgrade_configs", []):
+        assert upgrade == {"upgrade_type": "websocket"}
+
+
+def test_the_names_that_others_rely_on() -> None:
+    tree = form("plain")
+    health = manager(tree)["http_filters"][0]["typed_config"]
+    assert health["headers"] == [{"name": ":path", "string_match": {"exact": READY_PATH}}]
+    assert list(health["cluster_min_healthy_percentages"]) == ["extproc"]
+    assert ext_proc(tree)["metadata_options"]["receiving_namespaces"]["untyped"] == ["waf"]
+
+
+def test_body_limit_and_time() -> None:
+    tree = form("plain")
+    assert tree["static_resources"]["listeners"][0]["per_connection_buffer_limit_bytes"] == 131_072
+    assert ext_proc(tree)["message_timeout"] == "1.500s"
+
+
+def test_one_endpoint_per_worker() -> None:
+    [group] = cluster(form("sockets"), "extproc")["load_assignment"]["endpoints"]
+    assert [item["endpoint"]["address"]["pipe"]["path"] for item in group["lb_endpoints"]] == [
+        "/run/extproc/0.sock",
+        "/run/extproc/1.sock",
+    ]
+
+
+def test_upgrades_only_when_asked_for() -> None:
+    assert "upgrade_configs" not in manager(form("plain"))
+    assert "allow_mode_override" not in ext_proc(form("plain"))
+    settings = ext_proc(form("websocket"))
+    assert settings["allow_mode_override"] is True
+    assert settings["allowed_override_modes"] == [
+        {
+            "request_body_mode": "NONE",
+            "request_trailer_mode": "SEND",
+            "response_header_mode": "SKIP",
+            "response_body_mode": "NONE",
+            "response_trailer_mode": "SKIP",
+        }
+    ]
+
+
+def test_responses_only_when_asked_for() -> None:
+    mode = ext_proc(form("plain"))["processing_mode"]
+    assert (mode["response_header_mode"], mode["response_body_mode"]) == ("SKIP", "NONE")
+    mode = ext_proc(form("response"))["processing_mode"]
+    assert (mode["response_header_mode"], mode["response_body_mode"]) == ("SEND", "BUFFERED")
+
+
+def test_the_admin_offers_more_on_a_private_socket_only() -> None:
+    assert [list(path.values()) for path in form("plain")["admin"]["allow_paths"]] == [["/ready"], ["/stats"]]
+    assert len(form("sockets")["admin"]["allow_paths"]) == 4
+
+
+def test_a_name_of_an_app_is_looked_up() -> None:
+    assert cluster(form("app by name"), "app")["type"] == "STRICT_DNS"
+    assert cluster(form("ipv6"), "app")["type"] == "STATIC"
+
+
+def test_no_value_can_change_the_structure() -> None:
+    odd = 'a"b: {c}\n#if x\n${d}'
+    tree = render(dataclasses.replace(PLAIN, access_log=odd))
+    assert manager(tree)["access_log"][0]["typed_config"]["path"] == odd
+    assert len(manager(tree)["http_filters"]) == 3
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_no_mark_of_the_template_is_left(name: str) -> None:
+    text = render_text(dataclasses.replace(PLAIN, **FORMS[name]))
+    assert "${" not in text
+    assert not [line for line in text.splitlines() if line.startswith(("#if", "#endif"))]
+
+
+@pytest.mark.parametrize("file", WAYS)
+def test_the_files_of_envoy_are_current(file: str) -> None:
+    command = [sys.executable, "-m", "extproc", "envoy-config", *WAYS[file]]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("EXTPROC_")}
+    written = subprocess.run(command, capture_output=True, text=True, check=True, env=clean).stdout
+    assert (ROOT / "envoy" / file).read_text(encoding="utf-8") == written, f"write it anew: {' '.join(command[2:])}"
+
+
+def test_every_file_of_envoy_is_one_of_these() -> None:
+    assert {path.name for path in (ROOT / "envoy").iterdir()} == set(WAYS)
+
+
+@pytest.fixture(scope="session")
+def envoy() -> Path:
+    try:
+        return find_envoy(os.environ.get("EXTPROC_ENVOY", ""))
+    except ConfigError as error:
+        pytest.skip(f"needs Envoy: {error}")
+
+
+def validate(envoy: Path, file: Path) -> None:
+    command = [str(envoy), "--mode", "validate", "--disable-hot-restart", "--log-level", "warning", "-c", str(file)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    # A field that is deprecated or unknown is only a warning.
+    assert "deprecated" not in ended.stderr.lower()
+    assert "unknown field" not in ended.stderr.lower()
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize("name", FORMS)
+def test_envoy_takes_every_form(envoy: Path, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "envoy.yaml"
+    file.write_text(render_text(dataclasses.replace(PLAIN, **FORMS[name])))
+    validate(envoy, file)
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize("file", WAYS)
+def test_envoy_takes_the_files(envoy: Path, file: str) -> None:
+    validate(envoy, ROOT / "envoy" / file)
