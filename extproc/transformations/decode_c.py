@@ -6,13 +6,14 @@ import re
 
 from extproc.transformations.contract import Transformation
 from extproc.transformations.escapes import HEX_PAIR, LETTERS
+from extproc.transformations.marks import BACKSLASH
 
 _ESCAPE = re.compile(rb"\\(?:[xX]([0-9a-fA-F]{2})|([0-7]{1,3})|(.))", re.DOTALL)
 
 
 def escape_seq_decode(value: bytes) -> bytes:
     """Reference manual, *escapeSeqDecode*: as jsDecode, but `\\X41` counts, `\\u` does not, octal wraps at a byte."""
-    if b"\\" not in value:
+    if BACKSLASH not in value:
         return value
     return _ESCAPE.sub(_decode, value)
 

@@ -6,6 +6,7 @@ import re
 
 from extproc.transformations.contract import Transformation
 from extproc.transformations.escapes import low_byte
+from extproc.transformations.marks import BACKSLASH
 
 _ESCAPE = re.compile(rb"\\(?:([0-9a-fA-F]{1,6})[\t-\r ]?|(\n)|(.)|\Z)", re.DOTALL)
 
@@ -16,7 +17,7 @@ def css_decode(value: bytes) -> bytes:
     The low byte counts, as in urlDecodeUni. An escaped newline and a lone backslash at the end vanish,
     any other byte after a backslash stays without it.
     """
-    if b"\\" not in value:
+    if BACKSLASH not in value:
         return value
     return _ESCAPE.sub(_decode, value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from extproc.transformations.contract import Transformation
+from extproc.transformations.marks import AMPERSAND
 
 _ENTITY = re.compile(rb"&(?:#x([0-9a-f]+)|#([0-9]+)|(quot|amp|lt|gt|nbsp));?", re.IGNORECASE)
 _NAMED = {b"quot": b'"', b"amp": b"&", b"lt": b"<", b"gt": b">", b"nbsp": b"\xa0"}
@@ -18,7 +19,7 @@ def html_entity_decode(value: bytes) -> bytes:
     Not as libmodsecurity 3.0.15 does: there a name swallows all letters and digits that follow it (`&ltscript`
     gives `<`), which hides what a browser will see; we keep them.
     """
-    if b"&" not in value:
+    if AMPERSAND not in value:
         return value
     return _ENTITY.sub(_decode, value)
 

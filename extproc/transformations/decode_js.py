@@ -6,6 +6,7 @@ import re
 
 from extproc.transformations.contract import Transformation
 from extproc.transformations.escapes import HEX_PAIR, LETTERS, low_byte
+from extproc.transformations.marks import BACKSLASH
 
 # An octal escape has three digits only if it fits a byte. The last branch takes any byte, so
 # that each backslash is read once and the scan stays linear.
@@ -14,7 +15,7 @@ _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([0-3][0-7]{2}|
 
 def js_decode(value: bytes) -> bytes:
     """Reference manual, *jsDecode*. An unknown escape loses its backslash; a lone one at the end stays."""
-    if b"\\" not in value:
+    if BACKSLASH not in value:
         return value
     return _ESCAPE.sub(_decode, value)
 

@@ -6,6 +6,7 @@ import re
 
 from extproc.transformations.contract import Transformation
 from extproc.transformations.escapes import HEX_PAIR, low_byte
+from extproc.transformations.marks import PERCENT
 
 _ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
 _ESCAPE_UNI = re.compile(rb"%(?:([0-9a-fA-F]{2})|[uU]([0-9a-fA-F]{4}))")
@@ -16,9 +17,8 @@ _ENCODED = [bytes([byte]) if byte in _SAFE else b"+" if byte == 0x20 else b"%%%0
 
 def url_decode(value: bytes) -> bytes:
     """`%HH` and `+` (reference manual, *urlDecode*); a broken escape stays as it is."""
-    if b"+" in value:
-        value = value.replace(b"+", b" ")
-    if b"%" not in value:
+    value = value.replace(b"+", b" ")
+    if PERCENT not in value:
         return value
     return _ESCAPE.sub(lambda found: HEX_PAIR[found[1]], value)
 
@@ -28,9 +28,8 @@ def url_decode_uni(value: bytes) -> bytes:
 
     Without a SecUnicodeMap the low byte of a code unit counts; the full-width forms FF01 to FF5E become ASCII.
     """
-    if b"+" in value:
-        value = value.replace(b"+", b" ")
-    if b"%" not in value:
+    value = value.replace(b"+", b" ")
+    if PERCENT not in value:
         return value
     return _ESCAPE_UNI.sub(_decode_uni, value)
 

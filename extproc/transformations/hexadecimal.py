@@ -41,7 +41,7 @@ def hex_decode(value: bytes) -> bytes:
 
 def sql_hex_decode(value: bytes) -> bytes:
     """`0x414243` becomes `ABC` (reference manual, *sqlHexDecode*); an odd last digit stays as it is."""
-    if b"0x" not in value and b"0X" not in value:
+    if value.find(b"0x") < 0 and value.find(b"0X") < 0:
         return value
     return _SQL_HEX.sub(lambda found: binascii.unhexlify(found[1]), value)
 

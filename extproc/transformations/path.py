@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from extproc.transformations.contract import Transformation
+from extproc.transformations.marks import BACKSLASH
 
 # Nothing changes unless two slashes meet or a segment ends in a dot.
 _SUSPECT = re.compile(rb"//|\.(?:/|\Z)")
@@ -25,7 +26,7 @@ def normalize_path_win(value: bytes) -> bytes:
 
     Not as libmodsecurity does: it leaves a backslash behind a reference it removed (`a/./\` gives `a\`).
     """
-    if b"\\" in value:
+    if BACKSLASH in value:
         value = value.replace(b"\\", b"/")
     return _normalize(value) if _SUSPECT.search(value) else value
 

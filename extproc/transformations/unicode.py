@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from extproc.transformations.contract import Transformation
+from extproc.transformations.marks import NUL
 
 _SEQUENCE = re.compile(
     rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"  # well-formed, perhaps overlong
@@ -26,7 +27,7 @@ def utf8_to_unicode(value: bytes) -> bytes:
     stray continuation and the bytes F5 to FF stay (F5 to F7 are written out behind as well), and an overlong
     form or a surrogate is written with its lead byte repeated behind it.
     """
-    if value.isascii() and b"\x00" not in value:
+    if value.isascii() and NUL not in value:
         return value
     return _SEQUENCE.sub(_write, value)
 

@@ -13,13 +13,18 @@ NO_BREAK_SPACE = b"\xc2\xa0"
 """In UTF-8. libmodsecurity takes out either byte wherever it stands, so other letters lose their 0xC2 too."""
 
 _TRIGGERS = frozenset(C_WHITESPACE)
-_RUN = re.compile(rb"[\t-\r ]+")
+_AS_SPACE = bytes.maketrans(C_WHITESPACE, b" " * len(C_WHITESPACE))
+_SPACES = re.compile(rb"  +")
 
 
 def compress_whitespace(value: bytes) -> bytes:
     """Every run of white space becomes one space (reference manual, *compressWhitespace*)."""
-    compressed = _RUN.sub(b" ", value)
-    return value if compressed == value else compressed
+    return squeeze_spaces(value.translate(_AS_SPACE))
+
+
+def squeeze_spaces(value: bytes) -> bytes:
+    """Every run of spaces becomes one."""
+    return _SPACES.sub(b" ", value) if value.find(b"  ") >= 0 else value
 
 
 def remove_whitespace(value: bytes) -> bytes:

@@ -38,6 +38,7 @@ REFUSED = [
     ("pmFromFile", b" ", "needs the name of a file"),
     ("pmFromFile", b"gone.data", "cannot read gone.data: No such file"),
     ("pmFromFile", b"https://example.org/list", "does not fetch"),
+    ("pmFromFile", b"http://example.org/list", "does not fetch"),
     ("validateByteRange", b"", "cannot read ''"),
     ("validateByteRange", b"256", "from 0 to 255"),
     ("validateByteRange", b"5-3", "'5-3' is no range"),
