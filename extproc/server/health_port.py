@@ -78,7 +78,14 @@ class HealthPort:
         return head % (status, len(body)) + (b"" if method == b"HEAD" else body)
 
     async def _hand_on(self, start: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_unix_connection(self._grpc_socket)
+        inner = socket.socket(socket.AF_UNIX)
+        inner.setblocking(False)
+        try:
+            inner.connect(self._grpc_socket)  # at once, or not at all; uvloop itself takes no abstract address
+        except OSError:
+            inner.close()
+            raise
+        inner_reader, inner_writer = await asyncio.open_unix_connection(sock=inner)
         inner_writer.write(start)
         try:
             tasks = [

@@ -5,13 +5,14 @@ slice did not finish goes to the slow lane, one task that runs one slice at a ti
 its turns in between: a newcomer waits for a slice or two, however many large bodies are in flight.
 
 The lane prefers those who had least work so far, so that a middling body does not wait for all the big ones,
-and serves the oldest every fourth turn, so that nobody starves. Whose budget is used up gets its answer then,
-also if it never had another turn.
+and gives the oldest every second turn, so that some get through however many wait. Whose budget is used up gets
+its answer then, also if it never had another turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from operator import attrgetter
 
@@ -19,12 +20,17 @@ from extproc.model.deadline import Deadline
 from extproc.model.inspection import Steps
 from extproc.model.verdict import Verdict
 
-OLDEST_EVERY = 4
-"""Turns of the lane; each such turn goes to the one who waits longest."""
+OLDEST_EVERY = 2
+"""Turns of the lane; each such turn goes to the one who waits longest. Equal shares alone would let all of a
+crowd run out of time together."""
 
-LOOP_TURNS = 8
-"""Turns that the event loop has between two slices. A stream needs several to get from its first packet to its
-first slice (accept, start of the handler, read), and an idle turn costs a few microseconds."""
+QUIET_US = 250
+"""The event loop turns that long between two slices, anew whenever something arrived. A message comes in by
+several hops between threads of gRPC (accept, start of the handler, read); one turn of the loop between slices
+would let a newcomer wait for a slice at each of them."""
+
+MAX_PAUSE_US = 4_000
+"""Then the lane goes on all the same: under constant arrivals the large ones keep a third of the time."""
 
 
 class _Job:
@@ -50,6 +56,8 @@ class Scheduler:
         self._waiting: dict[_Job, None] = {}  # in order of arrival
         self._lane: asyncio.Task[None] | None = None
         self._turns = 0
+        self.arrivals = 0
+        """Streams and messages that came; whoever receives them counts here."""
 
     @property
     def waiting(self) -> int:
@@ -78,10 +86,22 @@ class Scheduler:
                 self._expire_oldest()
                 if self._waiting:
                     self._run_slice(self._pick())
-                for _ in range(LOOP_TURNS):
-                    await asyncio.sleep(0)
+                await self._let_others_run()
         finally:
             self._lane = None
+
+    async def _let_others_run(self) -> None:
+        now = time.monotonic_ns()
+        end = now + MAX_PAUSE_US * 1000
+        seen = -1
+        while now < end:
+            if self.arrivals != seen:
+                seen = self.arrivals
+                quiet = now + QUIET_US * 1000
+            elif now >= quiet:
+                return
+            await asyncio.sleep(0)
+            now = time.monotonic_ns()
 
     def _pick(self) -> _Job:
         self._turns += 1

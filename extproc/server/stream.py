@@ -34,6 +34,7 @@ class Streams:
     def __init__(self, inspector: Inspector, terms: Terms, max_streams: int) -> None:
         self.inspector = inspector
         self._terms = terms
+        self._scheduler = terms.scheduler
         self._max = max_streams
         self.open = 0
 
@@ -46,12 +47,14 @@ class Streams:
         if self.open >= self._max:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
         self.open += 1
+        self._scheduler.arrivals += 1
         exchange = Exchange(self.inspector, self._terms, _policy(context))
         is_answered = True
         fault: str | None = "internal"
         try:
             while (data := await context.read()) is not grpc.aio.EOF:
                 is_answered = False
+                self._scheduler.arrivals += 1
                 answer = await exchange.receive(data)
                 if answer is not None:
                     await context.write(answer)

@@ -1,0 +1,56 @@
+"""Options of the conformance suite, and its closing table.
+
+    pytest tests/conformance --target HOST:PORT|unix:PATH [--attack TEXT] [--upgrade-path PATH] ...
+
+It knows nothing of the server under test but its address; what needs more than the wire (a path that makes the
+engine slow or faulty) is named by an option, and without it the case reads `not applicable`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance")
+    group.addoption("--target", required=False, help="server under test: HOST:PORT or unix:PATH")
+    group.addoption("--attack", default="1' OR 1=1--", help="text that the server must block as an argument")
+    group.addoption("--body-mode", default="BUFFERED", help="request body mode that the server expects")
+    group.addoption("--body-limit", type=int, default=1_048_576, help="largest body that Envoy sends, bytes")
+    group.addoption("--upgrade-path", help="path on which the server lets upgrades through")
+    group.addoption("--fault-path", help="path on which the engine raises")
+    group.addoption("--nothing-path", help="path on which the engine gives no verdict")
+    group.addoption("--slow-path", help="path on which the engine works longer than its budget")
+    group.addoption("--reflection", action="store_true", help="the server was started with reflection")
+
+
+class Table:
+    """One line per case at the end of the run."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        case = report.nodeid.partition("[")[2].rstrip("]")
+        if not case or (report.when != "call" and report.passed):
+            return
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            self.lines[case] = reason.removeprefix("Skipped: ")
+        else:
+            self.lines[case] = "passed" if report.passed else "FAILED"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section("ext_proc conformance")
+        for case in sorted(self.lines):
+            terminalreporter.write_line(f"{case:<34} {self.lines[case]}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "target", None):
+        config.pluginmanager.register(Table(), "conformance-table")

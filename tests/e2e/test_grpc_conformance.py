@@ -1,0 +1,108 @@
+"""The conformance suite against our server, and against servers with a fault that it must find.
+
+The suite runs in `.venv-official`, where Envoy's own messages are installed.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OFFICIAL = ROOT / ".venv-official" / "bin" / "python"
+SUITE = ROOT / "tests" / "conformance"
+TOY = Path(__file__).parent / "servers" / "toy_server.py"
+
+pytestmark = pytest.mark.skipif(not OFFICIAL.exists(), reason="needs .venv-official (xds-protos)")
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def serving(command: list[str | Path], address: str) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(address)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(address: str) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        try:
+            if address.startswith("unix:"):
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(address.removeprefix("unix:"))
+            else:
+                host, port = address.split(":")
+                socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(address)
+
+
+def run_suite(address: str, *options: str) -> dict[str, str]:
+    """Case number → passed, FAILED or the reason why not, from the suite's closing table."""
+    command = [OFFICIAL, "-m", "pytest", SUITE, "-q", "-p", "no:cacheprovider", "--target", address, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    return dict(re.findall(r"^(G\d\d) .{30} (passed|FAILED|not applicable)", done.stdout, re.MULTILINE)) or {
+        "output": done.stdout + done.stderr
+    }
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_our_server_conforms(kind: str, tmp_path: Path) -> None:
+    address = free_address() if kind == "tcp" else f"unix:{tmp_path}/grpc.sock"
+    controls = ["--upgrade-path=/ws", "--fault-path=/fault", "--nothing-path=/nothing", "--slow-path=/work/2000"]
+    with serving([sys.executable, TOY, "--grpc", address], address):
+        table = run_suite(address, *controls)
+    not_passed = {case: said for case, said in table.items() if said != "passed"}
+    assert set(not_passed.values()) == {"not applicable"}, not_passed
+    assert len(table) == 44
+    assert len(not_passed) == 11
+
+
+def test_reflection_is_behind_its_flag() -> None:
+    address = free_address()
+    with serving([sys.executable, TOY, "--grpc", address, "--set", "reflection=True"], address):
+        assert run_suite(address, "--reflection", "-k", "G35") == {"G35": "passed"}
+        assert run_suite(address, "-k", "G35") == {"G35": "FAILED"}
+
+
+# Cases that only this fault breaks: `sound` passes them.
+FOUND_BY = {
+    "ok-close": {"G03", "G04", "G43"},
+    "double": {"G01", "G03", "G05", "G20", "G41"},
+    "value": {"G02", "G04", "G22", "G24"},
+}
+
+
+def test_a_sound_little_server_passes_what_the_faulty_ones_fail() -> None:
+    address = free_address()
+    with serving([OFFICIAL, SUITE / "servers" / "faulty.py", address, "sound"], address):
+        table = run_suite(address)
+    assert {table[case] for cases in FOUND_BY.values() for case in cases} == {"passed"}
+
+
+@pytest.mark.parametrize("fault", sorted(FOUND_BY))
+def test_the_suite_finds_the_fault(fault: str) -> None:
+    address = free_address()
+    with serving([OFFICIAL, SUITE / "servers" / "faulty.py", address, fault], address):
+        table = run_suite(address)
+    assert {case: table[case] for case in FOUND_BY[fault]} == dict.fromkeys(FOUND_BY[fault], "FAILED")
