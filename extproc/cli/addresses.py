@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from extproc.config import DEFAULT_GRPC, SETTINGS, Config
-from extproc.model.errors import ConfigError
+from extproc.model.errors import ConfigError, ExtprocError
 
 
 def engine_addresses(config: Config) -> tuple[str, ...]:
@@ -20,14 +20,24 @@ def engine_addresses(config: Config) -> tuple[str, ...]:
     return addresses
 
 
-def listening_socket(address: str) -> socket.socket:
-    """Opens `IP:PORT` for the moment, to see whether one can. Raises OSError."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+def refuse_taken(key: str, address: str) -> None:
+    """Says in words, and before anything is started, that `IP:PORT` cannot be listened on. Raises ExtprocError."""
+    try:
+        with _listening_socket(address):
+            pass
+    except OSError as error:
+        raise ExtprocError(
+            f"{SETTINGS[key].flag}: cannot listen on {address}: {error.strerror}; free it or choose another"
+        ) from error
 
 
 def free_address() -> str:
     """A port of loopback that nobody uses now."""
-    with listening_socket("127.0.0.1:0") as found:
+    with _listening_socket("127.0.0.1:0") as found:
         return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+def _listening_socket(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -67,6 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        # Disk full, no descriptors, no permission: the system's own sentence, which no traceback makes clearer.
+        _complain(ExtprocError(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"))
+        return FAILED
 
 
 def _dispatch(argv: list[str]) -> int:

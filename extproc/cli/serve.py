@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from extproc.cli.addresses import engine_addresses
+from extproc.cli.addresses import engine_addresses, refuse_taken
 from extproc.cli.decisions import Decisions
 from extproc.cli.flags import add_flags, resolve_arguments
 from extproc.cli.wiring import load_inspector
-from extproc.config import DEFAULT_HEALTH, SETTINGS, Config
-from extproc.model.errors import ConfigError
+from extproc.config import DEFAULT_HEALTH, Config
 from extproc.server import workers
 from extproc.server.settings import ServerSettings
 
@@ -21,12 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = resolve_arguments(arguments)
     settings = server_settings(config)
+    if settings.health:
+        refuse_taken("health", settings.health)  # workers tell about their own addresses
     decisions = Decisions(config)
-    try:
-        return workers.run(settings, lambda: load_inspector(config, decisions.publish), decisions.writing)
-    except OSError as error:
-        # The one thing that the supervisor itself opens is the health port; workers report their own addresses.
-        raise ConfigError(SETTINGS["health"].flag, f"cannot listen on {settings.health}: {error.strerror}") from error
+    return workers.run(settings, lambda: load_inspector(config, decisions.publish), decisions.writing)
 
 
 def server_settings(config: Config) -> ServerSettings:

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from extproc.cli.addresses import engine_addresses, free_address, listening_socket
+from extproc.cli.addresses import engine_addresses, free_address, refuse_taken
 from extproc.cli.envoy_config import access_log, proxy_settings
 from extproc.cli.flags import add_flags, given_flags, require, resolve_arguments
 from extproc.cli.pair import Pair, PairPlan
 from extproc.cli.private_folder import private_folder
 from extproc.config import SETTINGS, SOCKET_PATH_LIMIT_BYTES, Config
-from extproc.model.errors import ConfigError, ExtprocError
+from extproc.model.errors import ConfigError
 from extproc.proxy.admin import Admin
 from extproc.proxy.binary import envoy_arguments, find_envoy
 from extproc.proxy.bootstrap import render_text
@@ -35,12 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     if config.listen == config.app:
         raise ConfigError(SETTINGS["app"].flag, f"{config.app} is where Envoy is to listen; name the app's own port")
     binary = find_envoy(config.envoy)
-    _refuse_taken(config.listen)
-    try:
-        with private_folder() as folder:
-            return Pair(_plan(config, given_flags(arguments), arguments.config, binary, folder)).run()
-    except OSError as error:
-        raise ExtprocError(f"up: {error.strerror}: {error.filename}") from error
+    refuse_taken("listen", config.listen)
+    with private_folder() as folder:
+        return Pair(_plan(config, given_flags(arguments), arguments.config, binary, folder)).run()
 
 
 def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary: Path, folder: Path) -> PairPlan:
@@ -87,17 +84,6 @@ def _as_flags(values: Mapping[str, object], file: Path | None) -> list[str]:
             items = value if isinstance(value, list) else [value]
             written += [f"{definition.flag}={item}" for item in items]
     return written
-
-
-def _refuse_taken(address: str) -> None:
-    """Better here, in words, than from Envoy's log after the engine was started."""
-    try:
-        with listening_socket(address):
-            pass
-    except OSError as error:
-        raise ExtprocError(
-            f"{SETTINGS['listen'].flag}: cannot listen on {address}: {error.strerror}; free it or choose another"
-        ) from error
 
 
 def _is_ready(health: str) -> bool:

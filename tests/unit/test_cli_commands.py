@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,25 @@ def test_the_server_gets_what_the_settings_say() -> None:
     assert (settings.inspect_response, settings.response_body_modes) == (True, {"BUFFERED"})
     assert settings.reflection
     assert server_settings(Config()).health == "127.0.0.1:9003"
+
+
+def test_a_busy_health_port(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        address = f"127.0.0.1:{busy.getsockname()[1]}"
+        assert main(["serve", "--health", address]) == 1
+    assert capsys.readouterr().err == (
+        f"extproc: --health: cannot listen on {address}: Address already in use; free it or choose another\n"
+    )
+
+
+def test_a_fault_of_the_system_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    flags = ["--listen", "127.0.0.1:1", "--app", "127.0.0.1:2", "--envoy", sys.executable]
+    monkeypatch.setattr("extproc.cli.up.refuse_taken", lambda *_: None)
+    assert main(["up", *flags]) == 1
+    assert capsys.readouterr().err.startswith("extproc: No such file or directory: ")
 
 
 def test_a_file_for_events_that_cannot_be() -> None:

@@ -173,6 +173,7 @@ def test_a_slip_in_a_variable_is_refused() -> None:
         {"EXTPROC_MODE": ""},
         {"EXTPROC_SERVICE_HOST": "10.0.0.1", "EXTPROC_PORT": "tcp://10.0.0.1:9002", "EXTPROC_PORT_9002_TCP": "x"},
         {"EXTPROC_ENGINE_SERVICE_PORT_GRPC": "9002"},
+        {"EXTPROC_RESPONSE_PORT": "tcp://10.0.0.1:80"},  # of a Service that is called extproc-response
         {"EXTPROC_IMAGE_DIGEST_OF_SOMEONE_ELSE": "x"},
         {"MODE": "block"},
     ],
