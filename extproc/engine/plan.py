@@ -23,6 +23,7 @@ from extproc.engine.matching import (
     rule_test,
 )
 from extproc.engine.ruleset import Rule, Ruleset
+from extproc.engine.txblock import find_blocks
 from extproc.engine.variables import IMMUTABLE, NEVER_REMEMBERED
 from extproc.model.deadline import Deadline
 from extproc.model.phase import Phase
@@ -122,7 +123,7 @@ class CollectionPlan:
 class Variant:
     """A segment with its gates resolved: the direct rules left, and the value rules by collection."""
 
-    __slots__ = ("collections", "direct", "reach")
+    __slots__ = ("blocks", "collections", "direct", "reach")
 
     def __init__(
         self,
@@ -133,18 +134,21 @@ class Variant:
     ) -> None:
         self.reach = reach
         self.direct = 0
+        direct: list[Rule] = []
         by_collection: dict[str, list[Rule]] = {}
         for rule in rules:
             if not reach >> rule.index & 1:
                 continue
             if not is_value_rule(rule):
                 self.direct |= 1 << rule.index
+                direct.append(rule)
                 continue
             for collection in dict.fromkeys(target.collection for target in rule.targets):
                 by_collection.setdefault(collection, []).append(rule)
         self.collections = tuple(
             CollectionPlan(collection, some, classes, is_secret) for collection, some in by_collection.items()
         )
+        self.blocks = find_blocks(direct)
 
 
 class Segment:

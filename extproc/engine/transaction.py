@@ -20,6 +20,7 @@ from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore
 from extproc.engine.matching import LARGE_BYTES
 from extproc.engine.plan import Plan, Segment
 from extproc.engine.ruleset import BodySettings, Disruptive, Rule, Target
+from extproc.engine.txblock import TxBlock
 from extproc.engine.variables import CHANGING, LATE_HEADERS, PHASE_TWO, VARIABLES, Pairs
 from extproc.model.deadline import Deadline
 from extproc.model.message import Headers, RequestHead, ResponseHead
@@ -289,12 +290,23 @@ class Transaction:
                     pending |= 1 << index
                 if deadline.is_slice_over():
                     yield
-        rules = plan.rules
+        rules, blocks = plan.rules, variant.blocks
         while pending:
             bit = pending & -pending
-            pending ^= bit
             index = bit.bit_length() - 1
-            if index < self._resume or self._removed & bit:
+            if index < self._resume:
+                pending = pending >> self._resume << self._resume
+                continue
+            block = blocks.get(index)
+            if block is not None and pending & block.span == block.mask and not self._is_touched(block):
+                # Only rules on TX up to the block's end: what they do may be known.
+                pending ^= block.mask
+                self._run_block(block)
+                if self._is_phase_over():
+                    return
+                continue
+            pending ^= bit
+            if self._removed & bit:
                 continue
             rule = rules[index]
             found = fired.get(index)
@@ -312,6 +324,42 @@ class Transaction:
                 return
             if deadline.is_slice_over():
                 yield
+
+    def _is_touched(self, block: TxBlock) -> bool:
+        """Did a ctl remove a rule of the block, or a TX target of one?"""
+        return bool(self._removed & block.mask) or any(
+            mask & block.mask and target.collection == "TX" for mask, target in self._removed_targets
+        )
+
+    def _run_block(self, block: TxBlock) -> None:
+        tx = self.tx
+        inputs = block.inputs(tx)
+        is_known, outcome = block.recall(inputs)
+        if outcome is not None:
+            written, removed, resume = outcome
+            tx.update(written)
+            for key in removed:
+                del tx[key]
+            self._resume = max(self._resume, resume)
+            return
+        told = (len(self.matches), self.would, self.interruption, self._allowed, self.highest_severity)
+        resume_before, pending = self._resume, block.mask
+        while pending:
+            bit = pending & -pending
+            pending ^= bit
+            index = bit.bit_length() - 1
+            if index < self._resume:
+                continue
+            rule = self.plan.rules[index]
+            found = self.evaluate(rule)
+            if found:
+                self._execute(rule, found)
+                if self._is_phase_over():
+                    break
+        if not is_known:
+            has_told = told != (len(self.matches), self.would, self.interruption, self._allowed, self.highest_severity)
+            resume = self._resume if self._resume > resume_before else 0
+            block.remember(inputs, None if has_told else tx, resume)
 
     # Direct rules and chain links
 
@@ -340,15 +388,15 @@ class Transaction:
                 return [(None, b"%d" % len(self.values(collection)))]
             if collection == "TX" and target.key is not None:
                 return [(target.key, b"1" if target.key in self.tx else b"0")]
-            pairs = self.values(collection)
-            return [(target.key, b"%d" % sum(target.covers(key and key.lower()) for key, _ in pairs))]
+            count = sum([target.covers(key and key.lower()) for key, _ in self.values(collection)])
+            return [(target.key, b"%d" % count)]
         if collection == "TX" and target.key is not None:
             value = self.tx.get(target.key)
             return [(target.key, value)] if value is not None else []
         pairs = self.values(collection)
         if target.key is None and target.key_test is None:
             return pairs
-        return [(key, value) for key, value in pairs if target.covers(key and key.lower())]
+        return [pair for pair in pairs if target.covers(pair[0] and pair[0].lower())]
 
     @staticmethod
     def _is_excluded(rule: Rule, collection: str, key: bytes | None) -> bool:

@@ -56,7 +56,7 @@ def drive(steps: Generator[None, None, T]) -> T:
 def run_exchange(inspector: EngineInspector, request: Request, answer: Answer | None) -> Verdict:
     """One exchange through all phases; the last verdict."""
     inspection = inspector.open()
-    deadline = Deadline(time.monotonic_ns, BUDGET_US)
+    deadline = Deadline(time.monotonic_ns, BUDGET_US, slice_us=BUDGET_US)
     verdict = drive(inspection.request_headers(request.head, deadline))
     if verdict.outcome is Outcome.PENDING:
         verdict = drive(inspection.request_body(request.body, True, deadline))
