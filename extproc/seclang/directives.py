@@ -53,7 +53,7 @@ _HASH = "links are not signed; remove it"
 _PDF = "PDF protection left the manual with version 3; remove it"
 _APACHE = "it concerns Apache's own connections; set Envoy's limits instead"
 _BODY = "the streamed body is not a separate variable here; rules use REQUEST_BODY and RESPONSE_BODY"
-_REGEX = "patterns run in linear time, so there is no backtracking to limit; `--config budget_us` bounds a request"
+_REGEX = "patterns run in linear time, so there is no backtracking to limit; each request has a time budget"
 
 DIRECTIVES: dict[str, Known] = {
     known.name.lower(): known
@@ -88,7 +88,6 @@ DIRECTIVES: dict[str, Known] = {
             Fate.MAPPED,
             ("SecArgumentsLimit", "arguments of one request, at most; beyond it the coverage is `partly`"),
             ("SecParseXmlIntoArgs", "On, Off or OnlyArgs; text of XML elements as arguments"),
-            ("SecRequestBodyInMemoryLimit", "bodies stay in memory: the smaller of it and SecRequestBodyLimit holds"),
             ("SecRequestBodyJsonDepthLimit", "nesting of JSON, at most"),
             ("SecRequestBodyLimit", "bytes of a request body that are inspected, at most"),
             ("SecRequestBodyNoFilesLimit", "the same for bodies that are not multipart"),
@@ -123,6 +122,7 @@ DIRECTIVES: dict[str, Known] = {
             ("SecPcreMatchLimit", _REGEX),
             ("SecPcreMatchLimitRecursion", _REGEX),
             ("SecReadStateLimit", _APACHE, 1, 3),
+            ("SecRequestBodyInMemoryLimit", "bodies stay in memory, nothing is spooled; SecRequestBodyLimit bounds them"),
             ("SecRuleInheritance", "there is one rule set; scope rules by REQUEST_FILENAME or by policy"),
             ("SecRulePerfTime", "`extproc explain` shows what a rule costs"),
             ("SecSensorId", "the route and the host in an event say where it happened"),

@@ -66,10 +66,13 @@ def logical_lines(source: bytes) -> Iterator[Line]:
             parts.append(text[:-1])
             continue
         parts.append(text)
-        yield Line(first, b"".join(parts).strip(), len(parts) > 1)
+        joined = b"".join(parts).strip()
+        if joined:
+            yield Line(first, joined, len(parts) > 1)
         parts = []
-    if parts and b"".join(parts).strip():
-        yield Line(first, b"".join(parts).strip(), True)
+    joined = b"".join(parts).strip()
+    if joined:
+        yield Line(first, joined, True)
 
 
 def words(line: Line) -> list[Word]:

@@ -46,7 +46,6 @@ class RulesetSettings:
     request_body_access: bool | None = None  # SecRequestBodyAccess
     request_body_limit_bytes: int | None = None  # SecRequestBodyLimit
     request_body_no_files_limit_bytes: int | None = None  # SecRequestBodyNoFilesLimit
-    request_body_in_memory_limit_bytes: int | None = None  # SecRequestBodyInMemoryLimit
     request_body_is_rejected: bool | None = None  # SecRequestBodyLimitAction: Reject (else ProcessPartial)
     json_depth: int | None = None  # SecRequestBodyJsonDepthLimit
     arguments: int | None = None  # SecArgumentsLimit
@@ -172,7 +171,6 @@ _VALUES: dict[str, tuple[str, Callable[[bytes], Any]]] = {
     "SecRequestBodyAccess": ("request_body_access", _ON_OFF),
     "SecRequestBodyLimit": ("request_body_limit_bytes", _BYTES),
     "SecRequestBodyNoFilesLimit": ("request_body_no_files_limit_bytes", _BYTES),
-    "SecRequestBodyInMemoryLimit": ("request_body_in_memory_limit_bytes", _BYTES),
     "SecRequestBodyLimitAction": ("request_body_is_rejected", _REJECT),
     "SecRequestBodyJsonDepthLimit": ("json_depth", _number(MAX_COUNT_SETTING, "levels", low=1)),
     "SecArgumentsLimit": ("arguments", _number(MAX_COUNT_SETTING, "arguments", low=1)),

@@ -109,15 +109,17 @@ def render_variable(variable: Variable) -> bytes:
     prefix = (b"!" if variable.is_exclusion else b"") + (b"&" if variable.is_count else b"")
     name = prefix + variable.collection.encode("ascii")
     if variable.key_pattern is not None:
-        selector = b"/%s/" % variable.key_pattern
+        selector, plain = b"/%s/" % variable.key_pattern, _PLAIN_PATTERN
     elif variable.key is not None:
-        selector = variable.key
+        selector, plain = variable.key, _PLAIN_XPATH if variable.collection == "XML" else _PLAIN_KEY
     else:
         return name
-    return name + b":" + (selector if _PLAIN_SELECTOR.fullmatch(selector) else _quoted(selector, b"'"))
+    return name + b":" + (selector if plain.fullmatch(selector) else _quoted(selector, b"'"))
 
 
-_PLAIN_SELECTOR = re.compile(rb"[^\s|,'\"/\\]+|/[^\s|,'\"/\\]*/?")
+_PLAIN_KEY = re.compile(rb"(?!/)[^\s|,'\"\\]+")
+_PLAIN_PATTERN = re.compile(rb"/[^\s|,'\"/\\]+/")
+_PLAIN_XPATH = re.compile(rb"[^\s|,'\"\\]+")
 _PLAIN_ACTION_VALUE = re.compile(rb"(?![\s'])[^,\r\n]*(?<!\s)")
 _PLAIN_WORD = re.compile(rb"[^\s\"'\\#<]+")
 
