@@ -139,6 +139,10 @@ class Transaction:
         record = self._records.get(collection)
         return list(record.live(self.store.now()).items()) if record is not None else []
 
+    def matched_pairs(self) -> Pairs:
+        """MATCHED_VARS: names and values of what the chain matched so far."""
+        return [(name, value) for name, value in self.matched_vars]
+
     def rule_pairs(self) -> Pairs:
         """RULE: the rule that runs now."""
         rule = self._rule
@@ -271,7 +275,7 @@ class Transaction:
         return self._allowed is not None or (self.interruption is not None and self.phase is not Phase.LOGGING)
 
     def _run_segment(self, segment: Segment, deadline: Deadline) -> Work:
-        variant = segment.variant(self.tx)
+        variant = segment.variant(self.tx, self._resume)
         plan, scanned = self.plan, self._scanned
         fired: dict[int, list[Found]] = {}
         pending = variant.direct
@@ -324,6 +328,7 @@ class Transaction:
                 return
             if deadline.is_slice_over():
                 yield
+        self._resume = max(self._resume, variant.resume)
 
     def _is_touched(self, block: TxBlock) -> bool:
         """Did a ctl remove a rule of the block, or a TX target of one?"""

@@ -61,9 +61,8 @@ def _uri(tx: Transaction) -> bytes:
 
 
 def _path(tx: Transaction) -> bytes:
-    raw = tx.raw_uri
-    uri = unquote_to_bytes(raw) if b"%" in raw else raw
-    return uri.partition(b"?")[0]
+    path = tx.raw_uri.partition(b"?")[0]  # before decoding: an escaped `?` belongs to the path
+    return unquote_to_bytes(path) if b"%" in path else path
 
 
 def _basename(tx: Transaction) -> bytes:
@@ -196,9 +195,10 @@ VARIABLES: dict[str, Callable[[Transaction], Pairs]] = {
     "SERVER_PORT": lambda tx: number(tx.head.server.port),
     "STATUS_LINE": lambda tx: scalar(b"%s %d" % (tx.response.protocol, tx.response.status) if tx.response else b""),
     "URLENCODED_ERROR": lambda tx: (tx.values("ARGS_GET"), number(tx.flags.get("URLENCODED_ERROR", 0)))[1],
-    "XML": lambda tx: (
-        [(b"/*", text) for text in tx.parsed.xml_text] + [(b"//@*", text) for text in tx.parsed.xml_attributes]
-    ),
+    "XML": lambda tx: [
+        *[(b"/*", text) for text in tx.parsed.xml_text],
+        *[(b"//@*", text) for text in tx.parsed.xml_attributes],
+    ],
     **{name: _flag(name) for name in sorted(MULTIPART_FLAGS)},
     # Not cached: these change while rules run.
     "DURATION": lambda tx: number(int((time.time() - tx.started) * 1000)),
@@ -212,8 +212,8 @@ VARIABLES: dict[str, Callable[[Transaction], Pairs]] = {
     "RESOURCE": lambda tx: tx.persistent("RESOURCE"),
     "MATCHED_VAR": lambda tx: scalar(tx.matched_vars[-1][1] if tx.matched_vars else b""),
     "MATCHED_VAR_NAME": lambda tx: scalar(tx.matched_vars[-1][0] if tx.matched_vars else b""),
-    "MATCHED_VARS": lambda tx: [(name, value) for name, value in tx.matched_vars],
-    "MATCHED_VARS_NAMES": lambda tx: [(name, name) for name, _ in tx.matched_vars],
+    "MATCHED_VARS": lambda tx: tx.matched_pairs(),
+    "MATCHED_VARS_NAMES": lambda tx: names(tx.matched_pairs()),
     "MODSEC_BUILD": lambda tx: scalar(b"0"),
     "RULE": lambda tx: tx.rule_pairs(),
     "SESSIONID": lambda tx: [],
