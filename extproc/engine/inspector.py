@@ -38,8 +38,11 @@ class EngineInspector:
         settings: EngineSettings,
         on_decision: Callable[[Decision], None],
         clock: Callable[[], float] = time.time,
+        make_transaction: type[Transaction] = Transaction,
     ) -> None:
+        """`make_transaction`: a subclass that looks on (`explain`); the live engine uses the class itself."""
         self.plan = plan
+        self.make_transaction = make_transaction
         self.settings = settings
         self.on_decision = on_decision
         self.clock = clock
@@ -91,7 +94,7 @@ class EngineInspection:
 
     def request_headers(self, head: RequestHead, deadline: Deadline) -> Steps:
         inspector = self._inspector
-        tx = self._tx = Transaction(
+        tx = self._tx = inspector.make_transaction(
             inspector.plan, head, inspector.mode, inspector.store, self.incident, inspector.clock()
         )
         if tx.mode is Mode.OFF:

@@ -275,6 +275,28 @@ class ValueClass:
             if deadline.is_slice_over():
                 yield
 
+    def account(self, value: bytes) -> tuple[int, int, int]:
+        """(rules of the class, those of them that the prefilter names, those whose operator runs), as masks.
+
+        What `match` does, told and not done: for `explain`, never while a request waits.
+        """
+        root, entries = self.program(value)
+        steps: list[tuple[int, Callable[[bytes], bytes] | None, int, int]] = [(0, None, root, 0), *entries]
+        texts: list[bytes] = []
+        applicable = self._root
+        for _, _, mask, multi in self._nodes:
+            applicable |= mask | multi
+        named = run = 0
+        for slot, transform, mask, multi in steps:
+            text = value if transform is None else transform(texts[slot])
+            if transform is not None and text != texts[slot]:
+                mask |= multi
+            texts.append(text)
+            todo = self._prefilter.candidates(text.lower()) & mask
+            named |= todo
+            run |= todo & self._short[len(text)] if len(text) < SHORT_BYTES else todo
+        return applicable, named, run
+
 
 def _min_bytes(rule: Rule) -> int:
     return rule.operator.min_bytes if rule.operator is not None else 0
