@@ -6,6 +6,7 @@ from extproc.operators.addresses import compile_ip_match, compile_ip_match_from_
 from extproc.operators.comparison import compile_eq, compile_ge, compile_gt, compile_le, compile_lt, compile_ne
 from extproc.operators.constant import compile_no_match, compile_unconditional_match, refused, without_effect
 from extproc.operators.contract import Compile
+from extproc.operators.detect_sqli import compile_detect_sqli
 from extproc.operators.identity_numbers import (
     compile_verify_cc,
     compile_verify_cpf,
@@ -33,6 +34,7 @@ OPERATORS: dict[str, Compile] = {
     "beginswith": compile_begins_with,
     "contains": compile_contains,
     "containsword": compile_contains_word,
+    "detectsqli": compile_detect_sqli,
     "endswith": compile_ends_with,
     "eq": compile_eq,
     "fuzzyhash": refused("fuzzyHash", "it needs ssdeep, which is GPL; remove the rule"),

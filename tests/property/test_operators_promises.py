@@ -24,6 +24,7 @@ ALPHABET = st.sampled_from([b"a", b"A", b"b", b"o", b"Fo", b" ", b"\x00", b"\xe9
 TEXTS = st.lists(ALPHABET, max_size=8).map(b"".join)
 FIXED = [
     ("pmfromfile", b"x"),
+    ("detectsqli", b""),
     ("rx", b"a(b|o)"),
     ("validatebyterange", b"1-64,66-255"),
     ("validatebyterange", b"32-126"),
