@@ -121,18 +121,23 @@ class CollectionPlan:
 
 
 class Variant:
-    """A segment with its gates resolved: the direct rules left, and the value rules by collection."""
+    """A segment with its gates resolved: the direct rules left, and the value rules by collection.
 
-    __slots__ = ("blocks", "collections", "direct", "reach")
+    `resume` is where a gate of the segment jumps to, if that lies behind its end (0: none does).
+    """
+
+    __slots__ = ("blocks", "collections", "direct", "reach", "resume")
 
     def __init__(
         self,
         rules: Sequence[Rule],
         reach: int,
+        resume: int,
         classes: Callable[[int], ValueClass | None],
         is_secret: Callable[[str, bytes], bool],
     ) -> None:
         self.reach = reach
+        self.resume = resume
         self.direct = 0
         direct: list[Rule] = []
         by_collection: dict[str, list[Rule]] = {}
@@ -157,30 +162,34 @@ class Segment:
     __slots__ = ("_gates", "_keys", "_make", "_rules", "_unresolved", "_variants", "end", "start")
 
     def __init__(
-        self, rules: Sequence[Rule], gates: Mapping[int, bytes], make: Callable[[Sequence[Rule], int], Variant]
+        self, rules: Sequence[Rule], gates: Mapping[int, bytes], make: Callable[[Sequence[Rule], int, int], Variant]
     ) -> None:
         self.start, self.end = rules[0].index, rules[-1].index + 1
         self._rules = rules
         self._gates = {rule.index: gates[rule.index] for rule in rules if rule.index in gates}
         self._keys = tuple(dict.fromkeys(self._gates.values()))
         self._make = make
-        self._variants: dict[tuple[bytes | None, ...], Variant] = {}
+        self._variants: dict[tuple[int, tuple[bytes | None, ...]], Variant] = {}
         self._unresolved: Variant | None = None
 
-    def variant(self, tx: Mapping[bytes, bytes]) -> Variant:
-        """The rules that can run, the gates' variables being what they are now."""
-        values = tuple(tx.get(key) for key in self._keys)
+    def variant(self, tx: Mapping[bytes, bytes], resume: int) -> Variant:
+        """The rules that can run, the gates' variables being what they are now.
+
+        `resume` is where an earlier jump goes on: rules and gates before it do not run.
+        """
+        begin = max(self.start, resume)
+        values = (begin, tuple(tx.get(key) for key in self._keys))
         variant = self._variants.get(values)
         if variant is None:
             if len(self._variants) >= MAX_VARIANTS:
                 if self._unresolved is None:
-                    self._unresolved = self._make(self._rules, sum(1 << rule.index for rule in self._rules))
+                    self._unresolved = self._make(self._rules, sum(1 << rule.index for rule in self._rules), 0)
                 return self._unresolved
-            variant = self._variants[values] = self._make(self._rules, self._reach(tx))
+            variant = self._variants[values] = self._make(self._rules, *self._reach(tx, begin))
         return variant
 
-    def _reach(self, tx: Mapping[bytes, bytes]) -> int:
-        reach, next_index = 0, self.start
+    def _reach(self, tx: Mapping[bytes, bytes], begin: int) -> tuple[int, int]:
+        reach, next_index = 0, begin
         for rule in self._rules:
             if rule.index < next_index:
                 continue
@@ -189,7 +198,7 @@ class Segment:
                 reach |= 1 << rule.index
             elif key in tx and rule.jump >= 0 and rule_test(rule)(tx[key]) is not None:
                 next_index = rule.jump
-        return reach
+        return reach, next_index if next_index > self.end else 0
 
 
 class Plan:
@@ -223,6 +232,14 @@ class Plan:
         if not rules:
             return ()
         gates = {rule.index: key for rule in rules if (key := gate_key(rule)) is not None}
+        for rule in rules:
+            if rule.jump >= 0 and rule.index not in gates:
+                # A gate inside this jump that leads further counts only if the jump is not taken: not settled.
+                gates = {
+                    index: key
+                    for index, key in gates.items()
+                    if not (rule.index < index < rule.jump < self.rules[index].jump)
+                }
         boundaries: set[int] = set()
         for place, rule in enumerate(rules):
             keys = keys_set(rule)
@@ -234,8 +251,8 @@ class Plan:
         edges = [0, *sorted(boundaries - {len(rules)}), len(rules)]
         return tuple(Segment(rules[a:b], gates, self._variant) for a, b in pairwise(edges))
 
-    def _variant(self, rules: Sequence[Rule], reach: int) -> Variant:
-        return Variant(rules, reach, self._value_class, self._is_secret)
+    def _variant(self, rules: Sequence[Rule], reach: int, resume: int) -> Variant:
+        return Variant(rules, reach, resume, self._value_class, self._is_secret)
 
     def _value_class(self, mask: int) -> ValueClass | None:
         if not mask:
