@@ -96,13 +96,10 @@ class _Loading:
             self.is_full = True
             raise ValueError(f"more than {MAX_FILES} files: give fewer, or join them")
         self.files_left -= 1
-        # Opening a FIFO waits for a writer unless told not to; what it is shows only once it is open.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if stat.S_ISDIR(status.st_mode):
-                raise ValueError(f"{shown} is a directory: name a file, or include {shown}/*.conf")
-            if not stat.S_ISREG(status.st_mode):
+        if path.is_dir():
+            raise ValueError(f"{shown} is a directory: name a file, or include {shown}/*.conf")
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ValueError(f"{shown} is not a regular file")
             source = file.read(self.bytes_left + 1)
         if len(source) > self.bytes_left:
@@ -113,6 +110,11 @@ class _Loading:
 
     def _found(self, asked_at: SecLangError, message: str) -> None:
         self.findings.append(SecLangError(asked_at.file, asked_at.line, message))
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Opening a FIFO waits for a writer unless told not to; what it is shows only once it is open.
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _text(path: Path) -> str:
