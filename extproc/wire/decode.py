@@ -135,10 +135,13 @@ def _first(headers: Headers, name: bytes) -> str:
 
 def _address(text: str) -> Address:
     """`1.2.3.4:80`, `1.2.3.4:0`, `[::1]:80`, `::1` → Address; unknown if it holds no IP (a unix socket, a word)."""
-    host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
         host, port = text, ""
-    host = host.removeprefix("[").removesuffix("]")
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])
     except (OSError, ValueError):
