@@ -18,11 +18,15 @@ from extproc.seclang.assemble import Sources, crs_files, load_ruleset
 SHIPPED = "rules"
 """Folder of the package with the shipped sets, NAME.conf each."""
 
-CRS_PREAMBLE = """
+CRS_PREAMBLE = r"""
 SecRuleEngine On
 SecRequestBodyAccess On
 SecAction "id:899990,phase:1,pass,nolog,t:none,\
 setvar:tx.blocking_paranoia_level={paranoia},setvar:tx.detection_paranoia_level={paranoia}"
+SecRule REQBODY_ERROR "!@eq 0" "id:899991,phase:2,deny,status:400,t:none,\
+msg:'The body is not what it says it is',logdata:'%{{REQBODY_ERROR_MSG}}',severity:ERROR"
+SecRule MULTIPART_STRICT_ERROR|MULTIPART_UNMATCHED_BOUNDARY "@eq 1" "id:899992,phase:2,deny,status:400,t:none,\
+msg:'Multipart body that parsers read differently',logdata:'%{{MATCHED_VAR_NAME}}',severity:ERROR"
 """
 """Before a Core Rule Set, which leaves engine and body access to its user (its INSTALL, *ModSecurity*)."""
 

@@ -205,8 +205,11 @@ class Transaction:
         encoding = b",".join(value for key, value in self.request_headers if key == b"content-encoding")
         if encoding and body:
             decoded = decompress(body, encoding, self.bodies.limits)
-            body = decoded.body
-            if decoded.error:
+            if not decoded.error:
+                body = decoded.body
+            else:
+                # Whatever the label says, an app may read the bytes as they came: look at both.
+                body = decoded.body + body if decoded.body != body else body
                 self.parsed.error = b"Content-Encoding: " + decoded.error.encode()
                 self.note_partly(decoded.error)
             if decoded.partly:
