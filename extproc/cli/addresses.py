@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from extproc.config import DEFAULT_GRPC, SETTINGS, Config
@@ -27,7 +28,7 @@ def refuse_taken(key: str, address: str) -> None:
             pass
     except OSError as error:
         raise ExtprocError(
-            f"{SETTINGS[key].flag}: cannot listen on {address}: {error.strerror}; free it or choose another"
+            f"{SETTINGS[key].flag}: cannot listen on {address}: {os.strerror(error.errno or 0)}; free it or choose another"
         ) from error
 
 

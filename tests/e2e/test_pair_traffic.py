@@ -154,6 +154,7 @@ def test_headers_that_only_the_inside_may_set_are_stripped(pair: Any, app: Any) 
         "x-envoy-upstream-rq-timeout-ms": "1",
         "x-envoy-original-path": "/other",
         "x-envoy-internal": "true",
+        "x-envoy-anything-else": "1",
         "x-request-id": "mine",
         "x-forwarded-proto": "https",
     }
