@@ -164,15 +164,16 @@ def test_several_processes_share_one_file(tmp_path: Path) -> None:
 
 def test_rotation_by_size_keeps_the_youngest(tmp_path: Path) -> None:
     path = tmp_path / "events.json"
-    sink = EventSink(str(path), max_file_bytes=8, kept_files=2)
+    sink = EventSink(str(path), max_file_bytes=8, kept_files=3)
     sink.start()
-    for number in range(1, 9):
+    for number in range(1, 13):
         sink.write(b"%03d\n" % number)
     sink.stop()
-    assert path.read_bytes() == b"007\n008\n"
-    assert path.with_name("events.json.1").read_bytes() == b"005\n006\n"
-    assert path.with_name("events.json.2").read_bytes() == b"003\n004\n"
-    assert not path.with_name("events.json.3").exists()
+    assert path.read_bytes() == b"011\n012\n"
+    assert path.with_name("events.json.1").read_bytes() == b"009\n010\n"
+    assert path.with_name("events.json.2").read_bytes() == b"007\n008\n"
+    assert path.with_name("events.json.3").read_bytes() == b"005\n006\n"
+    assert not path.with_name("events.json.4").exists()
 
 
 def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +193,7 @@ def test_only_the_starter_has_a_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     sink = EventSink(str(tmp_path / "a"))
     assert threading.active_count() == before
+    sink.start()
     sink.start()
     assert threading.active_count() == before + 1
     sink.stop()

@@ -9,7 +9,7 @@ import pytest
 from extproc.model.errors import SecLangErrors
 from extproc.seclang.actions import MAX_RULE_ID, Control, SetVar, control, phase, rule_id, set_var, severity
 from extproc.seclang.parser import MAX_CHAIN_LINKS, parse, read
-from extproc.seclang.syntax import Action, Directive, Marker, OperatorCall, Rule, Variable, render
+from extproc.seclang.syntax import Action, Directive, Marker, OperatorCall, Rule, Variable, render, render_variable
 
 ROOT = Path(__file__).parents[2]
 CRS = Path(os.environ.get("CRS_DIR", ROOT.parent / "shared" / "crs"))
@@ -269,6 +269,24 @@ def test_phases_and_severities() -> None:
         "CRITICAL",
         "DEBUG",
     ]
+
+
+RENDERED = [
+    (Variable("ARGS"), b"ARGS"),
+    (Variable("ARGS", b"a", is_count=True), b"&ARGS:a"),
+    (Variable("ARGS", b"a|b c", is_exclusion=True), b"!ARGS:'a|b c'"),
+    (Variable("ARGS", b"/"), b"ARGS:'/'"),
+    (Variable("ARGS", b"it's"), b"ARGS:'it\\'s'"),
+    (Variable("ARGS", key_pattern=b"^a"), b"ARGS:/^a/"),
+    (Variable("ARGS", key_pattern=b"a|b"), b"ARGS:'/a|b/'"),
+    (Variable("XML", b"//@*"), b"XML://@*"),
+]
+
+
+@pytest.mark.parametrize(("variable", "text"), RENDERED)
+def test_variables_are_written_as_they_are_read(variable: Variable, text: bytes) -> None:
+    assert render_variable(variable) == text
+    assert one_rule(b'SecRule "TX|' + text + b'" a "id:1"').variables == (Variable("TX"), variable)
 
 
 UNWRITABLE = [
