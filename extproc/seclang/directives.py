@@ -122,7 +122,7 @@ DIRECTIVES: dict[str, Known] = {
             ("SecPcreMatchLimit", _REGEX),
             ("SecPcreMatchLimitRecursion", _REGEX),
             ("SecReadStateLimit", _APACHE, 1, 3),
-            ("SecRequestBodyInMemoryLimit", "bodies stay in memory, nothing is spooled; SecRequestBodyLimit bounds them"),
+            ("SecRequestBodyInMemoryLimit", "bodies stay in memory; SecRequestBodyLimit bounds them"),
             ("SecRuleInheritance", "there is one rule set; scope rules by REQUEST_FILENAME or by policy"),
             ("SecRulePerfTime", "`extproc explain` shows what a rule costs"),
             ("SecSensorId", "the route and the host in an event say where it happened"),
