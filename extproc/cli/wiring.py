@@ -11,6 +11,7 @@ from extproc.config import SETTINGS, Config
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings
+from extproc.events.masking import Masking
 from extproc.model.errors import ConfigError
 from extproc.model.verdict import Decision, Mode
 from extproc.seclang.assemble import Sources, crs_files, load_ruleset
@@ -40,7 +41,13 @@ def load_inspector(config: Config, publish: Callable[[Decision], None]) -> Engin
     ruleset = load_ruleset(sources, BodySettings(request_limit_bytes=config.body_limit))
     settings = EngineSettings(mode=Mode(config.mode), inspect_response=config.response)
     print(f"extproc: {describe_mode(config, ruleset.mode)}", file=sys.stderr, flush=True)
-    return EngineInspector(Plan(ruleset), settings, publish)
+    masking = Masking()
+    plan = Plan(
+        ruleset,
+        is_secret=lambda collection, key: masking.is_secret_variable(f"{collection}:{key.decode('latin-1')}"),
+        is_secret_value=lambda value: bool(masking.find(value)[0]),
+    )
+    return EngineInspector(plan, settings, publish)
 
 
 def rule_sources(config: Config) -> Sources:
