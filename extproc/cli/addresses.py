@@ -27,8 +27,9 @@ def refuse_taken(key: str, address: str) -> None:
         with _listening_socket(address):
             pass
     except OSError as error:
+        reason = os.strerror(error.errno or 0)  # Python's own text names the address once more
         raise ExtprocError(
-            f"{SETTINGS[key].flag}: cannot listen on {address}: {os.strerror(error.errno or 0)}; free it or choose another"
+            f"{SETTINGS[key].flag}: cannot listen on {address}: {reason}; free it or choose another"
         ) from error
 
 

@@ -288,7 +288,7 @@ def start_pair(envoy_binary: Path, tmp_path: Path) -> Iterator[Callable[..., Pai
         pair.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tools() -> Any:
     """The functions of this file, for test modules (which cannot import it)."""
     return sys.modules[__name__]
