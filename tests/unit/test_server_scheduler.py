@@ -46,7 +46,7 @@ def deadline(clock: Clock, budget_us: int = 1_000_000) -> Deadline:
 
 
 async def reached(log: list[str], length: int) -> None:
-    while len(log) < length:  # noqa: ASYNC110: the log is a list, and the lane must not know of the test
+    while len(log) < length:  # noqa: ASYNC110 - the lane must not know of the test
         await asyncio.sleep(0)
 
 
