@@ -85,7 +85,7 @@ def describe_mode(config: Config, rules: Mode) -> str:
         Mode.MONITOR: "nothing is blocked, only reported",
         Mode.BLOCK: "what the rules deny is blocked",
     }[effective]
-    why = source if effective is asked else f"SecRuleEngine of the rules is weaker than {asked} ({source})"
+    why = source if effective is asked else f"SecRuleEngine is weaker than {asked} ({source})"
     if effective is Mode.MONITOR and source == "default":
         why += f"; {SETTINGS['mode'].flag} block blocks"
     return f"mode {effective}: {meaning} ({why})"

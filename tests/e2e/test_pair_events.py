@@ -101,3 +101,14 @@ def test_one_event_per_transaction_in_order(start_pair: Any, app: Any, tools: An
     answers = [pair.send("POST" if number % 2 else "GET", f"/?n={number}", body=None) for number in range(30)]
     events = tools.wait_for(lambda: len(found := pair.events) >= 30 and found, 5, "30 events")
     assert [event["request_id"] for event in events] == [answer.headers["x-request-id"] for answer in answers]
+
+
+def test_the_client_is_the_peer_whatever_it_writes(pair: Any, tools: Any) -> None:
+    event = event_of(pair, tools, pair.send(path="/", headers={"x-forwarded-for": "203.0.113.9"}))
+    assert event["client"] == "127.0.0.1"
+
+
+def test_behind_a_trusted_proxy_the_client_is_what_the_proxy_wrote(start_pair: Any, app: Any, tools: Any) -> None:
+    pair = start_pair(app.port, "--workers", "1", "--trusted-hops", "1").await_start()
+    answer = pair.send(path="/", headers={"x-forwarded-for": "198.51.100.7, 203.0.113.9"})
+    assert event_of(pair, tools, answer)["client"] == "203.0.113.9"

@@ -27,6 +27,39 @@ def test_what_is_printed_at_start(start_pair: Any, app: Any) -> None:
     assert f"extproc:   curl -i http://127.0.0.1:{pair.port}/" in lines
 
 
+def test_settings_from_a_file(start_pair: Any, app: Any, tmp_path: Path) -> None:
+    file = tmp_path / "waf.yaml"
+    file.write_text("workers: 1\nbody_limit: 1KiB\nupgrade_paths: [/ws]\n")
+    pair = start_pair(app.port, "--config", str(file)).await_start()
+    assert len(pair.workers()) == 1
+    assert pair.send("POST", "/", body=b"x" * 1024).status == 200
+    assert pair.send("POST", "/", body=b"x" * 1025).status == 413
+
+
+def test_rules_that_only_watch_make_the_pair_only_watch(start_pair: Any, app: Any, tools: Any, tmp_path: Path) -> None:
+    file = tmp_path / "watch.conf"
+    file.write_text(tools.RULES.replace("SecRuleEngine On", "SecRuleEngine DetectionOnly"))
+    pair = start_pair(app.port, "--workers", "1", "--rules", str(file)).await_start()
+    assert "mode monitor" in pair.stderr
+    assert "SecRuleEngine is weaker than block (--mode)" in pair.stderr
+    assert pair.send(path="/?q=%27%20OR%201=1--").status == 200
+
+
+def test_the_demo_ends_whole(envoy_binary: Path, tools: Any, tmp_path: Path) -> None:
+    (tmp_path / "rules.conf").write_text(tools.RULES)
+    port = tools.free_port()
+    flags = ["--listen", f"127.0.0.1:{port}", "--mode", "block", "--rules", str(tmp_path / "rules.conf")]
+    demo = subprocess.Popen([sys.executable, "-m", "extproc.cli.demo", *flags], stderr=subprocess.DEVNULL)
+    try:
+        tools.wait_for(lambda: tools.is_alive(demo.pid) and tools.answers(port, "/hello"), 60, "demo")
+        assert tools.send(port, path="/?q=%27%20OR%201=1--").status == 403
+        family = tools.descendants_of(demo.pid)
+    finally:
+        demo.kill()
+        demo.wait()
+    tools.wait_for(lambda: not [pid for pid in family if tools.is_alive(pid)], 5, "end of all")
+
+
 def test_two_pairs_beside_each_other(start_pair: Any, app: Any) -> None:
     first, second = (start_pair(app.port, "--workers", "1") for _ in range(2))
     for pair in (first, second):
