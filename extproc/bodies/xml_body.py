@@ -9,6 +9,7 @@ same is done with the rest of a malformed document, which a lenient parser may w
 
 from __future__ import annotations
 
+from contextlib import suppress
 from xml.parsers import expat  # its own limits on amplification aside, we stop at the first declaration
 
 from extproc.bodies.contract import BodySteps, Limits, ParsedBody
@@ -130,7 +131,10 @@ def xml_body(body: bytes, content_type: bytes, limits: Limits) -> BodySteps:
         parsed.error = b"XML parsing error: XML: Failed to parse document. (%s)" % _encode(str(reason))
         # From the tag in which it broke, whose attributes were not reported.
         rest_from = max(body.rfind(b"<", 0, max(parser.ErrorByteIndex, 0) + 1), 0)
-    text = b"".join((*handlers.text, *handlers.run))
+    parser.buffer_text = False  # hands over the text in front of what broke
+    with suppress(_Stop):
+        handlers.end_run()
+    text = b"".join(handlers.text)
     parsed.xml_text = [text] if text else []
     if rest_from >= 0:
         parsed.xml_text.append(body[rest_from:])
