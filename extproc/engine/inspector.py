@@ -7,6 +7,7 @@ import time
 from base64 import b32encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from extproc.engine.collection import PersistentStore
 from extproc.engine.plan import Plan
@@ -19,6 +20,10 @@ from extproc.model.verdict import Coverage, Decision, Mode, Outcome, Verdict
 
 CLOSING_BUDGET_US = 50_000
 """Time that the logging phase may take once an exchange is over, microseconds."""
+
+
+MakeTransaction: TypeAlias = Callable[[Plan, RequestHead, Mode, PersistentStore, str, float], Transaction]
+"""(plan, head, mode, store, incident, time of start) → the transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,9 @@ class EngineInspector:
         settings: EngineSettings,
         on_decision: Callable[[Decision], None],
         clock: Callable[[], float] = time.time,
-        make_transaction: type[Transaction] = Transaction,
+        make_transaction: MakeTransaction = Transaction,
     ) -> None:
-        """`make_transaction`: a subclass that looks on (`explain`); the live engine uses the class itself."""
+        """`make_transaction`: of a subclass that looks on (`explain`); the live engine uses the class itself."""
         self.plan = plan
         self.make_transaction = make_transaction
         self.settings = settings

@@ -1,0 +1,109 @@
+"""`extproc explain`: a request against rules: what matched, how it was decoded, what decided, what would cure it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from extproc.cli.flags import add_flags, resolve_arguments
+from extproc.cli.wiring import rule_sources
+from extproc.config import Config
+from extproc.engine.plan import Plan
+from extproc.engine.ruleset import BodySettings
+from extproc.events.masking import Masking
+from extproc.model.errors import ConfigError
+from extproc.model.verdict import Mode
+from extproc.replay.curl import request_of
+from extproc.replay.explain import explain
+from extproc.replay.explain_incident import find_incident, recall
+from extproc.replay.explain_record import to_record
+from extproc.replay.explain_text import lay_out
+from extproc.replay.http1 import Request, parse_request
+from extproc.seclang.assemble import load_ruleset
+
+MAX_REQUEST_BYTES = 64 * 1024 * 1024
+"""Largest request read from a file; more is hardly a request."""
+
+ASSUMED_MODE = Mode.BLOCK
+"""Without --mode: whoever asks why wants to see what the rules say."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    add_flags(parser, ("rules", "crs", "profile", "paranoia", "mode", "body_limit"))
+    parser.add_argument("--request", metavar="FILE", help="a raw HTTP/1 request; - is stdin")
+    parser.add_argument("--incident", metavar="ID", help="an incident of an event file, as far as it can be rebuilt")
+    parser.add_argument(
+        "--events", dest="event_file", type=Path, metavar="FILE", help="where --incident is to be found"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines for people")
+    parser.add_argument("--show-secrets", action="store_true", help="do not mask cookies, passwords and tokens")
+    parser.add_argument(
+        "curl",
+        nargs=argparse.REMAINDER,
+        metavar="[--] [curl] OPTIONS URL",
+        help="a request as for curl; the flags above stand before it; nothing is sent",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0: explained, whatever the verdict; 2: wrong input."""
+    words = arguments.curl[1:] if arguments.curl[:1] == ["--"] else arguments.curl
+    given = [arguments.request is not None, arguments.incident is not None, bool(words)]
+    if sum(given) != 1:
+        raise ConfigError("extproc explain", "give one request: --request FILE, --incident ID, or curl's arguments")
+    config = resolve_arguments(arguments)
+    masking = Masking(is_enabled=not arguments.show_secrets)
+    if arguments.incident is not None:
+        file = arguments.event_file or (Path(config.events) if config.events else None)
+        if file is None:
+            raise ConfigError("--incident", "needs --events FILE, the file that the engine wrote")
+        incident = find_incident(file, arguments.incident)
+        record = recall(incident, _record(config, incident.request, masking))
+    else:
+        record = _record(config, _read_request(arguments.request, words), masking)
+    print(json.dumps(record) if arguments.json else lay_out(record))
+    return 0
+
+
+def _record(config: Config, request: Request, masking: Masking) -> dict[str, Any]:
+    is_asked = "mode" in config.sources
+    mode = Mode(config.mode) if is_asked else ASSUMED_MODE
+    source = config.sources["mode"] if is_asked else "assumed here; `up` and `serve` default to monitor"
+    return to_record(explain(_plan_maker(config), mode, request), masking, source)
+
+
+def _plan_maker(config: Config) -> Callable[[bytes], Plan]:
+    """Rules as `serve` would load them, with lines in front."""
+    sources = rule_sources(config)
+    defaults = BodySettings(request_limit_bytes=config.body_limit)
+
+    def make(before: bytes) -> Plan:
+        return Plan(load_ruleset(replace(sources, preamble=sources.preamble + b"\n" + before), defaults))
+
+    return make
+
+
+def _read_request(file: str | None, words: list[str]) -> Request:
+    if file is None:
+        return parse_request(request_of([os.fsencode(word) for word in words]))
+    try:
+        if file == "-":
+            raw = sys.stdin.buffer.read(MAX_REQUEST_BYTES + 1)
+        else:
+            with Path(file).open("rb") as stream:
+                raw = stream.read(MAX_REQUEST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError("--request", f"{file} cannot be read: {error.strerror}") from error
+    if len(raw) > MAX_REQUEST_BYTES:
+        raise ConfigError("--request", f"{file} is larger than {MAX_REQUEST_BYTES} bytes")
+    request = parse_request(raw)
+    if not request.head.method or not request.head.path:
+        raise ConfigError("--request", f"{file} begins with no request line such as: GET /path HTTP/1.1")
+    return request
