@@ -68,7 +68,7 @@ k8s: .venv/dev.stamp ## manifests against schemas; the image built and its pod r
 
 image: ## engine and Envoy images with podman or docker
 	@tool=$$(command -v podman || command -v docker) && \
-		$$tool build --target engine -t extproc-engine . && $$tool build --target envoy -t extproc-envoy .
+		$$tool build -t extproc:latest . && $$tool build -t extproc-envoy:latest --target envoy .
 
 check: lint test ## what CI runs
 
