@@ -17,7 +17,7 @@ from extproc.server import health, stream
 from extproc.server.exchange import Terms
 from extproc.server.health_port import HealthPort
 from extproc.server.scheduler import Scheduler
-from extproc.server.settings import MESSAGE_SLACK_BYTES, ServerSettings
+from extproc.server.settings import ServerSettings
 
 PING_INTERVAL_MS = 500
 """Keepalive pings of a client may come that often; Envoy's come every few seconds."""
@@ -26,7 +26,7 @@ PING_INTERVAL_MS = 500
 def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
     """Channel arguments of gRPC core. Without the ping ones it drops Envoy's connection for its keepalives."""
     return [
-        ("grpc.max_receive_message_length", settings.body_limit_bytes + MESSAGE_SLACK_BYTES),
+        ("grpc.max_receive_message_length", settings.message_limit_bytes),
         ("grpc.so_reuseport", 0),  # two servers on one port would share connections, not streams
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS),

@@ -15,6 +15,9 @@ FULL_DUPLEX_STREAMED and GRPC cannot hold a request back until its verdict."""
 MESSAGE_SLACK_BYTES = 65_536
 """Room for headers and framing beside a body of the limit in one gRPC message."""
 
+MIN_MESSAGE_BYTES = 1_048_576
+"""What a gRPC message may hold however small the body limit is: headers have limits of their own in Envoy."""
+
 MAX_WORKERS = 256
 """A worker reports by its number in one byte."""
 
@@ -47,6 +50,11 @@ class ServerSettings:
     reflection: bool = False
     socket_mode: int = 0o660
     """File mode of unix sockets."""
+
+    @property
+    def message_limit_bytes(self) -> int:
+        """The largest gRPC message that is received; a larger one ends its stream with RESOURCE_EXHAUSTED."""
+        return max(self.body_limit_bytes, MIN_MESSAGE_BYTES) + MESSAGE_SLACK_BYTES
 
     def __post_init__(self) -> None:
         if not self.addresses or len(set(self.addresses)) != len(self.addresses):

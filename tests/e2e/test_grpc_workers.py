@@ -21,6 +21,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from extproc._pb.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from extproc.server.settings import ServerSettings
 
 TOY = Path(__file__).parent / "servers" / "toy_server.py"
 PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
@@ -236,6 +237,28 @@ def test_one_stream_over_the_limit_is_refused_and_a_cancelled_one_makes_room() -
         eventually(lambda: kind(Stream(channel).ask(head())) == "request_headers")
         server.process.terminate()
         assert server.process.wait(20) == 0
+
+
+@pytest.mark.parametrize(("over", "is_refused"), [(0, False), (1, True)])
+def test_a_message_over_the_receive_limit(over: int, is_refused: bool) -> None:
+    """Refused for its stream alone, and never OK: the body was not seen."""
+    limit = ServerSettings(addresses=("a",), body_limit_bytes=100_000).message_limit_bytes
+    message = body(b"")
+    message.request_body.body = b"a" * (limit + over - (body(b"a" * limit).ByteSize() - limit))
+    assert message.ByteSize() == limit + over
+    with (
+        serving(address := free_address(), body_limit_bytes=100_000),
+        grpc.insecure_channel(address, [*NO_PROXY, ("grpc.max_send_message_length", -1)]) as channel,
+    ):
+        beside, stream = Stream(channel), Stream(channel)
+        assert kind(beside.ask(head(is_last=False))) == "request_headers"
+        assert kind(stream.ask(head(is_last=False))) == "request_headers"
+        if is_refused:
+            stream.send(message)
+            assert stream.end() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        else:
+            assert kind(stream.ask(message)) == "request_body"
+        assert kind(beside.ask(body(b"x"))) == "request_body"
 
 
 def test_cancelled_work_makes_room_at_once() -> None:

@@ -40,6 +40,14 @@ def test_as_many_workers_as_the_limit() -> None:
     assert len(ServerSettings(addresses=tuple(f"a:{n}" for n in range(MAX_WORKERS))).addresses) == MAX_WORKERS
 
 
+@pytest.mark.parametrize(
+    ("body_limit", "message_limit"),
+    [(1, 1_114_112), (1_048_576, 1_114_112), (1_048_577, 1_114_113), (10_000_000, 10_065_536)],
+)
+def test_a_message_has_room_for_body_and_headers(body_limit: int, message_limit: int) -> None:
+    assert ServerSettings(addresses=("a:1",), body_limit_bytes=body_limit).message_limit_bytes == message_limit
+
+
 CORES = len(os.sched_getaffinity(0))
 
 
