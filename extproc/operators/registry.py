@@ -7,6 +7,7 @@ from extproc.operators.comparison import compile_eq, compile_ge, compile_gt, com
 from extproc.operators.constant import compile_no_match, compile_unconditional_match, refused, without_effect
 from extproc.operators.contract import Compile
 from extproc.operators.detect_sqli import compile_detect_sqli
+from extproc.operators.detect_xss import compile_detect_xss
 from extproc.operators.identity_numbers import (
     compile_verify_cc,
     compile_verify_cpf,
@@ -35,6 +36,7 @@ OPERATORS: dict[str, Compile] = {
     "contains": compile_contains,
     "containsword": compile_contains_word,
     "detectsqli": compile_detect_sqli,
+    "detectxss": compile_detect_xss,
     "endswith": compile_ends_with,
     "eq": compile_eq,
     "fuzzyhash": refused("fuzzyHash", "it needs ssdeep, which is GPL; remove the rule"),
