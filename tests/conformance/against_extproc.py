@@ -26,7 +26,8 @@ def main(options: list[str]) -> int:
         return 2
     report = ROOT / "build" / "conformance.xml"
     report.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
+    log = report.with_suffix(".log")
+    with tempfile.TemporaryDirectory() as folder, log.open("wb") as said:
         path = f"{folder}/grpc.sock"
         flags = [
             "--mode",
@@ -39,10 +40,10 @@ def main(options: list[str]) -> int:
             "0",
         ]
         serve = [sys.executable, "-m", "extproc", "serve", "--grpc", f"unix:{path}", "--health", "off", *flags]
-        with subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.DEVNULL) as server:
+        with subprocess.Popen(serve, cwd=ROOT, stdout=said, stderr=said) as server:
             try:
                 if not is_listening(path, server):
-                    sys.stderr.write("conformance: `extproc serve` did not start\n")
+                    sys.stderr.write(f"conformance: `extproc serve` did not start\n{log.read_text()}")
                     return 1
                 suite = [python, "-m", "pytest", ROOT / "tests" / "conformance", "-q", f"--junitxml={report}"]
                 known = [f"--target=unix:{path}", "--upgrade-path=/ws", f"--body-limit={BODY_LIMIT}"]
