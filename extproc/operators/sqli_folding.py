@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -111,75 +112,111 @@ _LEADING = f"(t{_UNARY}"
 
 _SHOWN = str.maketrans(SHOWN)
 
+START = "^"
+"""The state before anything was kept."""
+
+_MARK_PAIRS_ONLY = "|"
+"""Ends a state whose next token is first looked up as the second of a pair, without what lies below."""
+
+STATES = 1 << 15
+"""Transitions remembered; the least recently used is forgotten."""
+
+
+class Step(NamedTuple):
+    """The state after a token, and what it keeps of the texts so far and the token's own.
+
+    `kept` is None if all are kept, an int if the first so many are, else the indexes.
+    """
+
+    state: str
+    kept: int | tuple[int, ...] | None
+    is_final: bool
+
+
+def _reduce(kinds: str, again: int) -> tuple[str, list[int], int, bool]:
+    """Fold the top as long as a table says so: kinds, indexes kept, how the next token begins, is it over?"""
+    kept = list(range(len(kinds)))
+    following = 2
+    while again:
+        size = len(kinds)
+        if again == 2 and size >= 3 and (fold := TRIPLES.get(kinds[-3:])):
+            top = kept[-3:]
+            kinds = kinds[:-3] + fold.kinds
+            kept[-3:] = [top[index] for index in fold.kept]
+            again = fold.again
+            continue
+        if size >= 5 and kinds[:5] in _CALCULATIONS:
+            kinds = kinds[0] + kinds[5:]
+            del kept[1:5]
+            continue
+        fold = PAIRS.get(kinds[-2:]) if size >= 2 else None
+        if not fold:
+            return kinds, kept, following, size >= READ_AHEAD
+        top = kept[-2:]
+        kinds = kinds[:-2] + fold.kinds
+        kept[-2:] = [top[index] for index in fold.kept]
+        again = fold.again
+        following = 2 if again else 1
+    return kinds, kept, following, False
+
+
+@lru_cache(STATES)
+def _push(state: str, kind: str, again: int = 2) -> Step:
+    """What a token of `kind` makes of `state`."""
+    if state == START:
+        if kind in _LEADING:
+            return Step(START, 0, False)
+        state = ""
+    elif state.endswith(_MARK_PAIRS_ONLY):
+        state = state[:-1]
+        again = 1
+    kinds, kept, following, is_final = _reduce(state + kind, again)
+    size = len(kept)
+    new = kinds if following == 2 else kinds + _MARK_PAIRS_ONLY
+    if size == len(state) + 1:
+        return Step(new, None, is_final)
+    return Step(new, size if kept == list(range(size)) else tuple(kept), is_final)
+
 
 def fold(tokens: Iterable[Token]) -> tuple[str, list[bytes]]:
-    """The kinds that remain, as a fingerprint shows them, and the texts of them."""
-    kinds = ""
+    """The fingerprint, and the texts of its kinds (and of some that follow)."""
+    state = START
     texts: list[bytes] = []
     comment = None
-    is_leading = True
-    look = 2
     for kind, text in tokens:
         if kind == "c":
             comment = text
             continue
         comment = None
-        if is_leading:
-            if kind in _LEADING:
-                continue
-            is_leading = False
-        kinds += kind
+        again = 2
+        if texts and texts[-1] in PHRASE_STARTS:
+            if joined := PHRASES.get(texts[-1] + b" " + text):
+                text = texts.pop() + b" " + text
+                state = state.rstrip(_MARK_PAIRS_ONLY)[:-1]
+                kind = joined
+                again = 1
+            elif state[-1] == "A" and kind == "n" and b"_" in text:
+                kind = "t"
+        state, kept, is_final = _push(state, kind, again)
         texts.append(text)
-        again, look = look, 2
-        while again:
-            size = len(kinds)
-            if again == 2 and size >= 3:
-                folded = TRIPLES.get(kinds[-3:])
-                if folded:
-                    top = texts[-3:]
-                    kinds = kinds[:-3] + folded.kinds
-                    texts[-3:] = [top[index] for index in folded.kept]
-                    again = folded.again
-                    continue
-            if size >= 5:
-                folded = _CALCULATIONS.get(kinds[:5])
-                if folded:
-                    kinds = kinds[0] + kinds[5:]
-                    texts[1:5] = []
-                    continue
-            if size < 2:
-                break
-            if texts[-2] in PHRASE_STARTS:
-                phrase = texts[-2] + b" " + texts[-1].upper()
-                joined = PHRASES.get(phrase)
-                if joined:
-                    kinds = kinds[:-2] + joined
-                    texts[-2:] = [phrase]
-                    again = 1
-                    continue
-                if kinds[-2:] == "An" and b"_" in texts[-1]:
-                    kinds = kinds[:-1] + "t"
-                    continue
-            folded = PAIRS.get(kinds[-2:])
-            if not folded:
-                if size >= READ_AHEAD:
-                    return _finish(kinds, texts)
-                break
-            top = texts[-2:]
-            kinds = kinds[:-2] + folded.kinds
-            texts[-2:] = [top[index] for index in folded.kept]
-            again = folded.again
-            look = 2 if again else 1
-    if comment is not None and not is_leading and len(kinds) < 5:
-        kinds += "c"
-        texts.append(comment)
-    return _finish(kinds, texts)
+        if kept is not None:
+            if isinstance(kept, int):
+                del texts[kept:]
+            else:
+                texts = [texts[index] for index in kept]
+        if is_final:
+            break
+    if comment is not None and state != START and len(texts) < FINGERPRINT_TOKENS:
+        return _show(state.rstrip(_MARK_PAIRS_ONLY) + "c"), [*texts, comment]
+    return _show(state), texts
 
 
-def _finish(kinds: str, texts: list[bytes]) -> tuple[str, list[bytes]]:
-    kinds = kinds[:FINGERPRINT_TOKENS]
+@lru_cache(STATES)
+def _show(state: str) -> str:
+    """A state as a fingerprint."""
+    kinds = state.strip(START + _MARK_PAIRS_ONLY)[:FINGERPRINT_TOKENS]
     if "X" in kinds:
-        return "X", texts
+        return "X"
     if len(kinds) > 2 and kinds[-1] == "e":
         kinds = kinds[:-1] + "c"  # MySQL reads a lone back quote at the end as a comment
-    return kinds.translate(_SHOWN), texts
+    return kinds.translate(_SHOWN)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from extproc.operators.sqli_tokens import open_quote
 
@@ -30,7 +31,7 @@ THREE = """
     [sv] [&B] [1nv]
     v [o&B] s
 """
-"""Fingerprints of three kinds; some more are decided by what was written, see `_CONDITIONS`."""
+"""Fingerprints of three kinds; some more are decided by what was written, see CONDITIONS."""
 
 FOUR = """
     1 [nsv] U E
@@ -263,6 +264,9 @@ FIVE = """
 
 _VALUE = "1nsv"
 
+FINGERPRINTS = 1 << 13
+"""Decisions remembered; the least recently used is forgotten."""
+
 
 def _places(pattern: str) -> list[str]:
     return [_VALUE if place == "V" else place.strip("[]") for place in pattern.split(" ")]
@@ -286,7 +290,7 @@ _MASKS_OF_LENGTH = {len(masks): masks for masks in map(_masks, (THREE, FOUR, FIV
 class Evidence:
     """What was written, for the short fingerprints that depend on it.
 
-    `texts` are those of the fingerprint's kinds. `count` says how many tokens there were before folding.
+    `texts` begins with those of the fingerprint's kinds. `count` says how many tokens there were before folding.
     `opened` is the quote that the fragment is thought to stand in, or empty.
     """
 
@@ -332,7 +336,7 @@ def _writes_file(evidence: Evidence) -> bool:
     return evidence.texts[1].startswith(b"INTO ")
 
 
-_CONDITIONS: dict[str, Callable[[Evidence], bool]] = {
+CONDITIONS: dict[str, Callable[[Evidence], bool]] = {
     "1c": _comments_out_after_number,
     "nc": _opens_comment,
     **dict.fromkeys(("sc", "vc"), _comments_out),
@@ -340,13 +344,12 @@ _CONDITIONS: dict[str, Callable[[Evidence], bool]] = {
     **dict.fromkeys(("sos", "s&s"), _spans_quotes),
     **{f"{left}k{right}": _writes_file for left in _VALUE for right in _VALUE},
 }
+"""Fingerprints that are an injection only if something else holds."""
 
 
-def is_injection(fingerprint: str, evidence: Evidence) -> bool:
-    """Does a fragment with this fingerprint change the query it is put into?"""
-    condition = _CONDITIONS.get(fingerprint)
-    if condition is not None:
-        return condition(evidence)
+@lru_cache(FINGERPRINTS)
+def is_injection(fingerprint: str) -> bool:
+    """Does a fragment with this fingerprint, one that is not in CONDITIONS, change the query it is put into?"""
     masks = _MASKS_OF_LENGTH.get(len(fingerprint))
     if masks is None:
         return fingerprint == "X"
