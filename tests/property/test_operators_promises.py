@@ -25,6 +25,7 @@ TEXTS = st.lists(ALPHABET, max_size=8).map(b"".join)
 FIXED = [
     ("pmfromfile", b"x"),
     ("detectsqli", b""),
+    ("detectxss", b""),
     ("rx", b"a(b|o)"),
     ("validatebyterange", b"1-64,66-255"),
     ("validatebyterange", b"32-126"),
