@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -181,11 +183,10 @@ class Pod:
             if "tcpSocket" in probe:
                 self._network.connect(self._port(container, probe["tcpSocket"]), timeout).close()
                 return True
-            connection = self._network.http(self._port(container, probe["httpGet"]), timeout)
-            connection.request("GET", probe["httpGet"].get("path", "/"))
-            with connection.getresponse() as response:
-                return 200 <= response.status < 400
-        except OSError:
+            with closing(self._network.http(self._port(container, probe["httpGet"]), timeout)) as connection:
+                connection.request("GET", probe["httpGet"].get("path", "/"))
+                return 200 <= connection.getresponse().status < 400
+        except (OSError, HTTPException):
             return False
 
     def _port(self, container: Tree, handler: Tree) -> int:
