@@ -122,7 +122,8 @@ def _raw(wanted: Mapping[str, Any]) -> bytes:
             headers.append(("Connection", "close"))
         if (body or _WITH_BODY.search(method)) and named("content-length") is None:
             headers.append(("Content-Length", str(len(body))))
-    line = f"{method} {wanted.get('uri') or '/'} {wanted.get('version') or 'HTTP/1.1'}"
+    version = wanted.get("version")
+    line = f"{method} {wanted.get('uri') or '/'} {'HTTP/1.1' if version is None else version}".rstrip()
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return f"{line}\r\n{head}\r\n".encode("utf-8", "surrogateescape") + body
 
