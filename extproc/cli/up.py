@@ -16,6 +16,7 @@ from extproc.cli.pair import Pair, PairPlan
 from extproc.cli.private_folder import private_folder
 from extproc.config import SETTINGS, SOCKET_PATH_LIMIT_BYTES, Config
 from extproc.model.errors import ConfigError
+from extproc.model.verdict import Mode
 from extproc.proxy.admin import Admin
 from extproc.proxy.binary import envoy_arguments, find_envoy
 from extproc.proxy.bootstrap import render_text
@@ -107,8 +108,12 @@ def _announce(config: Config, engine: tuple[str, ...], health: str, admin: Path)
     if not _is_reachable(config.app):
         _say(f"the app at {config.app} does not answer yet; until it does, clients get 503")
     _say("try, in another terminal:")
-    _say(f"  curl -i {url}/")
-    _say(f"  curl -i '{url}/?q=%27%20OR%201=1--'")
+    is_blocking = config.mode == Mode.BLOCK
+    outcome = "403 with an incident id" if is_blocking else "the app answers; the line below says what would have been"
+    in_body = "403, seen in the body" if is_blocking else "the same, seen in the body"
+    _say(f"  curl -i '{url}/hello'                  # the app's own answer")
+    _say(f"  curl -i '{url}/?q=%27%20OR%201=1--'    # {outcome}")
+    _say(f"  curl -i {url}/login -d 'user=a&pw=<script>alert(1)</script>'    # {in_body}")
 
 
 def _is_reachable(address: str) -> bool:
