@@ -10,6 +10,7 @@ import argparse
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -244,8 +245,6 @@ class _Scan:
 
     def run(self, requests: Sequence[Sent]) -> float:
         """One text per request, whatever the request is."""
-        import time
-
         texts = [self._text(8192) for _ in requests]
         find = self._automaton.find
         begun = time.thread_time_ns()

@@ -43,6 +43,9 @@ SecRule REQUEST_HEADERS:Content-Type "@rx (?i)^application/(?:[a-z0-9.-]+[+])?js
 """
 """Engines other than ours are told by rules which bodies are JSON and XML."""
 
+OWN_PREAMBLE = "SecRuleEngine On\nSecRequestBodyAccess On\n"
+"""The shipped rules leave both to extproc, whose default is on; libmodsecurity's is off."""
+
 DETECTORS = ("detectsqli", "detectxss")
 
 RULE_SETS = ("crs-pl1", "crs-pl2", "own")
@@ -55,7 +58,7 @@ class Missing(Exception):  # noqa: N818  # no error of ours
 def seclang_of(rules: str) -> tuple[str, tuple[Path, ...]]:
     """(lines before, files) of `crs-plN` or `own`, the same for every engine. Raises Missing."""
     if rules == "own":
-        return "", (OWN_RULES,)
+        return OWN_PREAMBLE, (OWN_RULES,)
     try:
         files = crs_files(CRS)
     except FileNotFoundError as error:

@@ -99,8 +99,9 @@ def machine() -> dict[str, Any]:
         platform.machine(),
     )
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
     return {
-        "summary": f"{cpu}, {cores} cores, Linux {platform.release()}, Python {platform.python_version()}, load {load:.1f}",
+        "summary": f"{cpu}, {cores} cores, {system}, load {load:.1f}",
         "cpu": cpu,
         "cores": cores,
         "kernel": platform.release(),
