@@ -24,7 +24,7 @@ RECALLED_ID = FIRST_ID + 1000
 """Where the ids of exclusions begin that cannot be proved."""
 
 MAX_LINE_BYTES = 1_048_576
-"""Of an event file; a longer line is no event and passed over."""
+"""Of an event file, without its newline; a longer line is no event and passed over."""
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 _BODY_PREFIXES = ("ARGS_POST", "FILES", "MULTIPART", "REQUEST_BODY", "REQBODY", "XML", "ARGS:json.")
@@ -45,7 +45,7 @@ def find_incident(file: Path, incident: str) -> Incident:
     wanted = incident.encode("utf-8", "surrogateescape")
     try:
         with file.open("rb") as stream:
-            while line := stream.readline(MAX_LINE_BYTES + 1):
+            while line := stream.readline(MAX_LINE_BYTES):
                 if wanted in line:
                     found = _event(line, incident) or found
     except OSError as error:
@@ -102,13 +102,13 @@ def _bytes(text: object) -> bytes:
 def recall(incident: Incident, record: dict[str, Any]) -> dict[str, Any]:
     """The record of the rebuilt request, with what the event says of the real one.
 
-    Adds `event`, `missing`, `silent_now` (rules that matched then and not now), and for these the exclusion
+    Adds `event`, `missing`, `silent_now` (what matched then and does not now), and for these the exclusion
     that would have cured them, `proved` None since nothing can be run again.
     """
     event = incident.event
-    now = {match["id"] for match in record["matches"]}
+    now = {(match["id"], one["variable"]) for match in record["matches"] for one in match["variables"]}
     then = [match for match in event.get("matches") or [] if isinstance(match, dict)]
-    silent = [match for match in then if match.get("id") not in now]
+    silent = [match for match in then if (match.get("id"), match.get("variable")) not in now]
     missing = list(incident.missing)
     if event.get("ruleset") not in (None, "", record["ruleset"]):
         missing.append("the rules of then: those loaded now have another hash")
@@ -123,7 +123,7 @@ def recall(incident: Incident, record: dict[str, Any]) -> dict[str, Any]:
         **record,
         "event": event,
         "missing": missing,
-        "silent_now": [match.get("id") for match in silent],
+        "silent_now": [{"id": match.get("id"), "variable": match.get("variable")} for match in silent],
         "exclusions": [*record["exclusions"], *exclusions],
     }
 

@@ -66,11 +66,12 @@ def _event(record: dict[str, Any]) -> Iterable[str]:
         f"score {event.get('score')}, mode {event.get('mode')}"
     )
     for match in event.get("matches", ()):
-        again = "not matched again" if match["id"] in record["silent_now"] else "matched again"
+        is_silent = {"id": match["id"], "variable": match["variable"]} in record["silent_now"]
+        again = "not matched again" if is_silent else "matched again"
         msg, logdata = _plain(match["msg"]), shown(match["logdata"])
         yield f"  rule {match['id']} {msg} in {_plain(match['variable'])}: {logdata} ({again})"
     for exclusion in record["exclusions"]:
-        if exclusion["rule"] in record["silent_now"]:
+        if exclusion["proved"] is None:
             yield f"  cure: {_escaped(exclusion['seclang'])}"
             yield f"        {_proof(exclusion)}"
     yield ""
