@@ -24,7 +24,9 @@ def test_what_is_printed_at_start(start_pair: Any, app: Any) -> None:
     assert f"extproc: listening on 127.0.0.1:{pair.port}, in front of 127.0.0.1:{app.port}" in lines
     assert any("engine unix:" in line and "/readyz" in line for line in lines)
     assert any("admin" in line for line in lines)
-    assert f"extproc:   curl -i http://127.0.0.1:{pair.port}/" in lines
+    shown = [line for line in lines if "curl -i" in line]
+    assert [f"127.0.0.1:{pair.port}" in line for line in shown] == [True] * 3
+    assert [("app's own" in line, "403" in line) for line in shown] == [(True, False), (False, True), (False, True)]
 
 
 def test_settings_from_a_file(start_pair: Any, app: Any, tmp_path: Path) -> None:
