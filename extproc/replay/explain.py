@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import Rule
 from extproc.engine.transaction import SCORES
+from extproc.model.phase import Phase
 from extproc.model.verdict import Decision, Mode, Outcome, Verdict
 from extproc.replay.explain_exclusion import Exclusion, Place, free_ids, is_evaluation, places_of
 from extproc.replay.explain_watch import Firing, Watched, WatchedTransaction, watch
@@ -109,11 +110,10 @@ def explain(make_plan: MakePlan, mode: Mode, request: Request) -> Explanation:
 
 
 def _is_telling(firing: Firing) -> bool:
-    if any(change.gain for change in firing.changes):
-        return True
     rule = firing.rule
-    is_acting = firing.interruption is not None or rule.is_logged or bool(rule.controls)
-    return firing.is_complete and is_acting
+    if firing.is_complete and (firing.interruption is not None or rule.is_logged or rule.controls):
+        return True
+    return bool(firing.scores) and not is_evaluation(firing) and rule.phase is not Phase.LOGGING
 
 
 def _thresholds(plan: Plan, transaction: WatchedTransaction) -> tuple[Threshold, ...]:
@@ -189,8 +189,9 @@ def _still_matching(watched: Watched) -> list[tuple[int, Place | None]]:
     found: dict[tuple[int, Place | None], None] = {}
     for firing in watched.transaction.firings:
         is_harmful = firing.is_complete and (firing.rule.is_logged or firing.interruption is not None)
-        is_scoring = any(change.gain > 0 for change in firing.changes)
-        if not (is_harmful or is_scoring) or is_evaluation(firing) or not firing.rule.id:
+        if not (is_harmful or any(score.gain > 0 for score in firing.scores)):
+            continue
+        if is_evaluation(firing) or firing.rule.phase is Phase.LOGGING:
             continue
         for place in places_of(firing) or (None,):
             found.setdefault((firing.rule.id, place))

@@ -133,21 +133,23 @@ class _Recorder:
 
     def _rule(self, firing: Firing) -> dict[str, Any]:
         rule = firing.rule
-        msg = self._msgs.get(rule.id, rule.msg.source if rule.msg is not None else b"")
-        return {**_place(firing), "msg": self._text(msg), "severity": rule.severity}
+        msg = ""
+        if rule.msg is not None:
+            # Without macros it is the rule author's text: "basic SQL" is no credential.
+            msg = _plain(rule.msg.source) if rule.msg.is_constant else self._text(self._msgs.get(rule.id, b""))
+        return {**_place(firing), "msg": msg, "severity": rule.severity}
 
     def _match(self, firing: Firing) -> dict[str, Any]:
         rule = firing.rule
-        changes = [change for change in firing.changes if change.gain]
         return {
             **self._rule(firing),
             "tags": list(rule.tags),
             "is_logged": rule.is_logged,
             "is_complete": firing.is_complete,
             "score": [
-                {"variable": "TX:" + self._text(change.name), "before": self._text(change.before or b"0")}
-                | {"after": self._text(change.after or b""), "gain": change.gain}
-                for change in changes
+                {"variable": "TX:" + self._text(score.name), "before": self._text(score.before)}
+                | {"after": self._text(score.after), "gain": score.gain}
+                for score in firing.scores
             ],
             "controls": [self._text(_control(firing, number)) for number in range(len(rule.controls))],
             "variables": [self._applied(firing, applied) for applied in firing.applied[:MAX_VARIABLES]],
@@ -196,7 +198,7 @@ class _Recorder:
     def _argument(self, applied: Applied) -> str:
         """As the rule file says it; masked only where macros brought in something of the request."""
         if applied.link.dynamic is None:
-            return applied.argument.decode("utf-8", "backslashreplace")
+            return _plain(applied.argument)
         return self._text(applied.argument)
 
     def _exclusion(self, proposal: Proposal) -> dict[str, Any]:
@@ -223,7 +225,11 @@ class _Recorder:
         }
 
     def _text(self, text: bytes) -> str:
-        return self._scrubber.text(text).decode("utf-8", "backslashreplace")
+        return _plain(self._scrubber.text(text))
+
+
+def _plain(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")
 
 
 def variable_of(applied: Applied) -> str:

@@ -18,10 +18,16 @@ PLACE = (
 def lay_out(record: dict[str, Any]) -> str:
     """Verdict and reasons, each match with its way through the decodings, what was spared, what would cure it."""
     lines = [*_event(record), *_verdict(record), ""]
-    for match in record["matches"]:
+    is_quiet = [_is_quiet(match, record["decided_by"]) for match in record["matches"]]
+    told = [match for match, quiet in zip(record["matches"], is_quiet, strict=True) if not quiet]
+    for match in told:
         lines += [*_match(match), ""]
-    if not record["matches"]:
+    if not told:
         lines += ["no rule that reports or scores matched", ""]
+    for match, quiet in zip(record["matches"], is_quiet, strict=True):
+        if quiet:
+            place = f"{_escaped(match['file'])}:{match['line']}"
+            lines += [f"rule {match['id']} ({place}): ctl:{_escaped(control)}" for control in match["controls"]]
     lines.append(_account(record["prefilter"], len(record["silent"])))
     lines += _cure(record)
     return "\n".join(lines)
@@ -34,6 +40,12 @@ def shown(text: str) -> str:
         for char in text[: MAX_SHOWN_CHARS + 1]
     )
     return f'"{escaped}"' if len(escaped) <= MAX_SHOWN_CHARS else f'"{escaped[:MAX_SHOWN_CHARS]}…"'
+
+
+def _is_quiet(match: dict[str, Any], decided_by: dict[str, Any] | None) -> bool:
+    """Does the rule do nothing but control the engine, which is worth one line?"""
+    has_decided = decided_by is not None and decided_by["id"] == match["id"]
+    return not (match["is_logged"] or match["score"] or has_decided)
 
 
 def _plain(text: str) -> str:

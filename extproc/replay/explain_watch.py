@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from extproc.actions.setvar import parse_number
+from extproc.actions.setvar import Assignment, parse_number
 from extproc.engine.collection import PersistentStore
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan, Segment, Variant
@@ -58,18 +58,16 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A TX variable that a rule set, before and after."""
+    """A score in TX that a rule added to (`setvar:tx.anomaly_score=+5`), before and after."""
 
     name: bytes
-    before: bytes | None
-    after: bytes | None
+    before: bytes
+    after: bytes
 
     @property
     def gain(self) -> int:
-        """What a score grew by; 0 for what is no score."""
-        if b"score" not in self.name or self.after is None:
-            return 0
-        return parse_number(self.after) - parse_number(self.before or b"0")
+        """What the score grew by."""
+        return parse_number(self.after) - parse_number(self.before)
 
 
 @dataclass(slots=True)
@@ -78,7 +76,7 @@ class Firing:
 
     rule: Rule
     applied: list[Applied] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    scores: list[Change] = field(default_factory=list)
     links: int = 0
     interruption: Interruption | None = None
 
@@ -122,11 +120,10 @@ class WatchedTransaction(Transaction):
         before = dict(self.tx)
         super()._execute(rule, found)
         self._current = None
-        names = dict.fromkeys((*before, *self.tx))
-        firing.changes = [
-            Change(name, before.get(name), self.tx.get(name))
-            for name in names
-            if not name.isdigit() and before.get(name) != self.tx.get(name)
+        firing.scores = [
+            Change(name, before.get(name, b"0"), self.tx[name])
+            for name in _scores_added_to(rule, self)
+            if self.tx.get(name, b"0") != before.get(name, b"0")
         ]
 
     def _apply(self, link: Rule, found: list[Found]) -> None:
@@ -165,6 +162,17 @@ class WatchedTransaction(Transaction):
                 if steps is not None:
                     return Applied(link, collection, key, value, steps, text, captures, argument)
         return Applied(link, collection, key, None, (), text, captures, argument)
+
+
+def _scores_added_to(rule: Rule, transaction: Transaction) -> list[bytes]:
+    """Names of TX variables; a setting such as `tx.critical_anomaly_score=5` is none of them."""
+    names = (
+        setvar.key.expand(transaction.lookup).lower()
+        for link in (rule, *rule.chain)
+        for setvar in link.setvars
+        if setvar.collection == "TX" and setvar.assignment in (Assignment.ADD, Assignment.SUBTRACT)
+    )
+    return list(dict.fromkeys(name for name in names if b"score" in name))
 
 
 def _is_count(link: Rule, collection: str, key: bytes | None) -> bool:

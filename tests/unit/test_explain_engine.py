@@ -177,6 +177,30 @@ def test_a_body_beyond_the_limit_is_the_engines_own_refusal(maker):
     assert told["why"][0] == "no rule: the engine itself refuses with status 413"
 
 
+def test_what_only_sets_up_or_adds_up_is_counted_not_told(maker):
+    rules = (
+        'SecAction "id:2,phase:1,pass,nolog,setvar:tx.critical_score=5"\n'
+        + RULES
+        + 'SecRule TX:inbound_anomaly_score "@ge 1" "id:21,phase:2,pass,nolog,setvar:tx.blocking_anomaly_score=+5"\n'
+        + 'SecAction "id:22,phase:5,pass,nolog,setvar:tx.anomaly_score=+5"\n'
+    )
+    told = record(maker(rules), REQUESTS["sql"], Mode.MONITOR)
+    assert [match["id"] for match in told["matches"]] == [10, 20]
+    assert [one["id"] for one in told["silent"]] == [2, 1, 21, 22]
+    assert [one["rule"] for one in told["exclusions"]] == [10]
+
+
+def test_rules_of_phase_5_are_told_and_need_no_cure(maker):
+    told = record(maker(RULES + "SecAction \"id:22,phase:5,pass,log,msg:'end'\"\n"), REQUESTS["sql"])
+    assert [match["id"] for match in told["matches"]] == [10, 20, 22]
+    assert [one["rule"] for one in told["exclusions"]] == [10]
+
+
+def test_a_rule_that_controls_the_engine_is_one_line(maker):
+    text = lay_out(record(maker(), REQUESTS["free"]))
+    assert re.search(r"^rule 15 \(.*rules\.conf:\d+\): ctl:ruleengine=DetectionOnly$", text, re.MULTILINE)
+
+
 # The prefilter's account
 
 
@@ -235,8 +259,8 @@ def test_the_account_of_a_known_request(maker):
     named = record(maker(), request("/p?q=evil"))["prefilter"]
     assert (named["named"], named["run"], named["spared"]) == (1, 1, 3)
     # Both words are there, but no text so short matches: the operator is not even called.
-    rule = 'SecRule ARGS "@rx ab[0-9]{3}cd" "id:9,phase:2,pass,t:none"\n'
-    short = record(maker(rule), request("/p?q=abcd"))["prefilter"]
+    rule = 'SecRule ARGS "@rx abcd.{3}efgh" "id:9,phase:2,pass,t:none"\n'
+    short = record(maker(rule), request("/p?q=abcdefgh"))["prefilter"]
     assert (short["named"], short["run"]) == (1, 0)
 
 
