@@ -252,7 +252,10 @@ class Plan:
         return tuple(Segment(rules[a:b], gates, self._variant) for a, b in pairwise(edges))
 
     def _variant(self, rules: Sequence[Rule], reach: int, resume: int) -> Variant:
-        return Variant(rules, reach, resume, self._value_class, self._is_secret)
+        variant = Variant(rules, reach, resume, self._value_class, self._is_secret)
+        if not self.has_memo:
+            variant.blocks.clear()
+        return variant
 
     def _value_class(self, mask: int) -> ValueClass | None:
         if not mask:

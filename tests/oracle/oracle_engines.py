@@ -58,6 +58,9 @@ def load_crs(paranoia: int, directory: Path = CRS) -> Ruleset:
 class Ours:
     """extproc's engine, in process."""
 
+    CLIENT = Address(CLIENT, 40000)
+    SERVER = Address(CLIENT, 80)
+
     def __init__(
         self, ruleset: Ruleset, prefilter: Candidates | None = None, has_memo: bool = True, mode: Mode = Mode.BLOCK
     ) -> None:
@@ -73,8 +76,8 @@ class Ours:
             path=sent.path,
             authority=next((value for key, value in sent.headers if key == b"host"), b""),
             headers=sent.headers,
-            client=Address(CLIENT, 40000),
-            server=Address(CLIENT, 80),
+            client=self.CLIENT,
+            server=self.SERVER,
             is_last=not sent.body,
         )
         run_exchange(self._inspector, Request(head, sent.body), None)
