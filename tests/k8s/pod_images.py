@@ -95,8 +95,9 @@ class Podman:
         return self.run("container", "inspect", "--format", template, name).stdout.strip()
 
     def close(self) -> None:
-        """The bind mount that podman leaves would keep anybody from removing build/."""
+        """Nothing stays but the images; the bind mount that podman leaves would keep anybody from removing build/."""
         subprocess.run(["umount", self._storage / "overlay"], capture_output=True, check=False)
+        shutil.rmtree(self._running, ignore_errors=True)
 
 
 def build(podman: Podman) -> dict[str, str]:
