@@ -1,0 +1,3 @@
+module extproc.dev/bench/coraza
+
+go 1.25
