@@ -20,6 +20,9 @@ from extproc.model.errors import ConfigError
 
 FORM = "application/x-www-form-urlencoded"
 _WITH_BODY = re.compile(r"^POST|PUT|PATCH|DELETE$")
+_REPEAT = re.compile(r'\{\{\s*"([^"]*)"\s*\|\s*repeat\s+(\d{1,7})\s*\}\}')
+"""The one template function that tests use in `data` (go-ftw README, *Template*; Sprig `repeat`)."""
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -101,7 +104,7 @@ def _raw(wanted: Mapping[str, Any]) -> bytes:
     data = wanted.get("data")
     if isinstance(data, list):
         data = "\r\n".join(data)
-    body = b"" if data is None else str(data).encode()
+    body = b"" if data is None else _REPEAT.sub(_repeated, str(data)).encode()
     if wanted.get("encoded_data"):
         body = base64.b64decode(wanted["encoded_data"])
     is_completed = wanted.get("autocomplete_headers", not wanted.get("stop_magic", False))
@@ -126,6 +129,10 @@ def _raw(wanted: Mapping[str, Any]) -> bytes:
     line = f"{method} {wanted.get('uri') or '/'} {'HTTP/1.1' if version is None else version}".rstrip()
     head = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return f"{line}\r\n{head}\r\n".encode("utf-8", "surrogateescape") + body
+
+
+def _repeated(template: re.Match[str]) -> str:
+    return template[1] * int(template[2])
 
 
 def _encode_form(body: bytes) -> bytes:
