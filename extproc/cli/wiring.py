@@ -38,7 +38,8 @@ def load_inspector(config: Config, publish: Callable[[Decision], None]) -> Engin
     `publish` gets each decision. Raises ConfigError or SecLangErrors.
     """
     sources = rule_sources(config)
-    ruleset = load_ruleset(sources, BodySettings(request_limit_bytes=config.body_limit))
+    bodies = BodySettings(request_limit_bytes=config.body_limit, is_response_read=config.response)
+    ruleset = load_ruleset(sources, bodies)
     settings = EngineSettings(mode=Mode(config.mode), inspect_response=config.response)
     print(f"extproc: {describe_mode(config, ruleset.mode)}", file=sys.stderr, flush=True)
     masking = Masking()
