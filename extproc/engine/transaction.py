@@ -8,12 +8,13 @@ each other as SecLang says.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TypeAlias
+from dataclasses import replace
+from typing import TypeAlias, TypeVar
 
 from extproc.actions.control import Control, CoversKey
 from extproc.actions.setvar import SetVar, parse_number
 from extproc.bodies.contract import ParsedBody
-from extproc.bodies.decompress import decompress
+from extproc.bodies.decompress import decompress_steps
 from extproc.bodies.registry import PROCESSORS
 from extproc.bodies.sniff import processor_for
 from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore, Record, assign
@@ -29,6 +30,8 @@ from extproc.model.verdict import Match, Mode
 from extproc.operators.contract import Captures, Operator
 
 Work: TypeAlias = Generator[None, None, None]
+
+T = TypeVar("T")
 
 Found: TypeAlias = tuple[str, bytes | None, bytes, Captures]
 """(collection, key, the text that the operator saw, captures)."""
@@ -192,19 +195,15 @@ class Transaction:
             return
         limit = self.bodies.request_limit_bytes
         if len(body) > limit:
-            self.flags["INBOUND_DATA_ERROR"] = 1
-            if self.bodies.is_request_excess_partial:
-                self.note_partly("request-body-limit")
-                body = body[:limit]
-            else:
-                self._interrupt(Interruption(0, Phase.REQUEST_BODY, 413))
-                if self.interruption:
-                    return
-                self.note_partly("request-body-limit")
-                body = body[:limit]
-        encoding = b",".join(value for key, value in self.request_headers if key == b"content-encoding")
-        if encoding and body:
-            decoded = decompress(body, encoding, self.bodies.limits)
+            self._exceed("request-body-limit")
+            body = body[:limit]
+        encoding = b",".join([value for key, value in self.request_headers if key == b"content-encoding"])
+        if encoding and body and self.interruption is None:
+            # What is packed may not be larger than what is not.
+            limits = replace(self.bodies.limits, decompressed_bytes=min(limit, self.bodies.limits.decompressed_bytes))
+            decoded = yield from paced(decompress_steps(body, encoding, limits), deadline)
+            if decoded.partly:
+                self._exceed(decoded.partly)
             if not decoded.error:
                 body = decoded.body
             else:
@@ -212,22 +211,14 @@ class Transaction:
                 body = decoded.body + body if decoded.body != body else body
                 self.parsed.error = b"Content-Encoding: " + decoded.error.encode()
                 self.note_partly(decoded.error)
-            if decoded.partly:
-                self.note_partly(decoded.partly)
+        if self.interruption is not None:
+            return
         self.body = body
         error = self.parsed.error
         processor = PROCESSORS.get(self.processor)
         if processor is not None and body:
             content_type = next((value for key, value in self.request_headers if key == b"content-type"), b"")
-            steps = processor(body, content_type, self.bodies.limits)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    self.parsed = end.value
-                    break
-                if deadline.is_slice_over():
-                    yield
+            self.parsed = yield from paced(processor(body, content_type, self.bodies.limits), deadline)
             self.flags.update(self.parsed.flags)
             if self.parsed.partly:
                 self.note_partly(self.parsed.partly)
@@ -235,6 +226,13 @@ class Transaction:
             if self.parsed.error and self.processor != "URLENCODED":
                 # What the parser gave up on is shown to the rules as it is.
                 self.is_body_forced = True
+
+    def _exceed(self, reason: str) -> None:
+        """The body is larger than what is looked at: refused, or looked at in part (SecRequestBodyLimitAction)."""
+        self.flags["INBOUND_DATA_ERROR"] = 1
+        self.note_partly(reason)
+        if not self.bodies.is_request_excess_partial:
+            self._interrupt(Interruption(0, Phase.REQUEST_BODY, 413))
 
     def request_trailers(self, trailers: Headers) -> None:
         """Trailers are headers that came late: phase 1 begins anew, as if all had come at once."""
@@ -576,6 +574,18 @@ class Transaction:
         if how == "tag":
             return self.plan.mask_of_tag(control.argument.decode("latin-1"))
         return self.plan.mask_of_msg(control.argument)
+
+
+def paced(steps: Generator[None, None, T], deadline: Deadline) -> Generator[None, None, T]:
+    """`steps`, interrupted when the slice is over instead of after each."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if deadline.is_slice_over():
+            yield
 
 
 def variable_name(collection: str, key: bytes | None) -> bytes:
