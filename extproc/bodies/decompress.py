@@ -138,14 +138,13 @@ def _brotli(data: bytes) -> _Pieces:
     decoder = brotli.Decompressor()
     try:
         piece = decoder.process(data, output_buffer_limit=STEP_BYTES)
-        while True:
-            if piece:
-                yield piece
+        while piece:  # `can_accept_more_data` would say so while output is left, too
+            yield piece
             if decoder.is_finished():
                 return
-            if decoder.can_accept_more_data():
-                raise _Broken("encoding-truncated")
             piece = decoder.process(b"", output_buffer_limit=STEP_BYTES)
+        if not decoder.is_finished():
+            raise _Broken("encoding-truncated")
     except brotli.error:
         raise _Broken("encoding-broken") from None
 

@@ -100,6 +100,13 @@ def test_a_bomb_costs_little_more_than_the_limit(name: bytes, encode: Encode) ->
     assert peak < 4 * limits.decompressed_bytes
 
 
+@pytest.mark.parametrize(("name", "encode"), ENCODERS)
+def test_a_text_that_comes_out_in_several_steps_is_whole(name: bytes, encode: Encode) -> None:
+    text = b",".join(b"%x" % (number * 2654435761 % 2**32) for number in range(20_000))
+    assert len(text) > 2 * STEP_BYTES
+    assert decompress(encode(text), name, Limits()) == Decompressed(text)
+
+
 def test_the_ratio_counts_beyond_the_floor() -> None:
     limits = Limits(decompression_ratio=10)
     at_floor = gzip.compress(bytes(RATIO_FLOOR_BYTES))
