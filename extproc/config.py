@@ -212,6 +212,12 @@ class Config:
 
     listen: str = setting("", _address, "where clients connect: the address of Envoy", metavar="ADDR")
     app: str = setting("", _app_address, "the protected app; only Envoy should reach it", metavar="ADDR")
+    app_protocol: str = setting(
+        "http1",
+        partial(_choice, choices=("http1", "http2")),
+        "what the app speaks; gRPC needs http2, with prior knowledge (h2c)",
+        metavar="http1|http2",
+    )
     grpc: tuple[str, ...] = setting(
         (), _sockets, "where the engine listens, once per worker (default: 127.0.0.1:9002)", metavar="ADDR|unix:PATH"
     )

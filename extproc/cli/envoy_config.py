@@ -42,6 +42,7 @@ def proxy_settings(config: Config, engine: tuple[str, ...], admin: str, log: str
         admin=admin,
         body_limit_bytes=config.body_limit,
         time_budget_ms=config.time_budget,
+        app_protocol=config.app_protocol,
         trusted_hops=config.trusted_hops,
         allow_websocket=bool(config.upgrade_paths),
         inspect_response=config.response,

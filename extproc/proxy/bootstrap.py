@@ -34,8 +34,8 @@ ANSWER_MARGIN_MS = 1_000
 class ProxySettings:
     """What differs between one pair and the next. Addresses are `IP:PORT` or `unix:PATH`.
 
-    `engine` holds one address per worker. `app` may begin with a DNS name. `access_log` is a file for
-    Envoy to write to, None for no log.
+    `engine` holds one address per worker. `app` may begin with a DNS name; `app_protocol` is `http1` or
+    `http2`. `access_log` is a file for Envoy to write to, None for no log.
     """
 
     listen: str
@@ -44,6 +44,7 @@ class ProxySettings:
     admin: str
     body_limit_bytes: int
     time_budget_ms: int
+    app_protocol: str = "http1"
     trusted_hops: int = 0
     allow_websocket: bool = False
     inspect_response: bool = False
@@ -78,6 +79,7 @@ def render_text(settings: ProxySettings) -> str:
         "response_body_mode": "BUFFERED" if settings.inspect_response else "NONE",
         # A name is looked up again as its records change; an IP needs no lookup.
         "app_cluster_type": "STATIC" if _is_ip(settings.app) else "STRICT_DNS",
+        "app_options": {f"{settings.app_protocol.replace('http1', 'http')}_protocol_options": {}},
         "app_endpoints": [_endpoint(settings.app)],
         "engine_endpoints": [_endpoint(address) for address in settings.engine],
     }

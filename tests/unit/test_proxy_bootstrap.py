@@ -33,6 +33,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "response": {"inspect_response": True},
     "all": {"inspect_response": True, "allow_websocket": True, "access_log": "/dev/stdout", "trusted_hops": 2},
     "app by name": {"app": "app.internal:80"},
+    "http2 app": {"app_protocol": "http2"},
     "ipv6": {"listen": "[::]:8000", "app": "[::1]:8080", "engine": ("[::1]:9002",)},
 }
 
@@ -132,6 +133,14 @@ def test_the_admin_offers_more_on_a_private_socket_only() -> None:
 def test_a_name_of_an_app_is_looked_up() -> None:
     assert cluster(form("app by name"), "app")["type"] == "STRICT_DNS"
     assert cluster(form("ipv6"), "app")["type"] == "STATIC"
+
+
+@pytest.mark.parametrize(
+    ("name", "spoken"), [("plain", "http_protocol_options"), ("http2 app", "http2_protocol_options")]
+)
+def test_the_app_is_spoken_to_in_its_protocol(name: str, spoken: str) -> None:
+    [options] = cluster(form(name), "app")["typed_extension_protocol_options"].values()
+    assert options["explicit_http_config"] == {spoken: {}}
 
 
 def test_no_value_can_change_the_structure() -> None:
