@@ -178,6 +178,10 @@ REQUESTS: dict[str, Callable[[], Request]] = {
     "form: quotes": lambda: post(FORM, fill(b"'\"`", start=b"q=")),
     "form: SQL words": lambda: post(FORM, fill(b"1 union select a or ", start=b"q=")),
     "form: shell words": lambda: post(FORM, fill(b"$(cat ${IFS}/etc;wget`id`)|", start=b"q=")),
+    "form: marks that the SQL detector reads one by one": lambda: post(FORM, fill(b"%26%23", start=b"q=")),
+    "form: 32 arguments of 4,000 marks": lambda: post(
+        FORM, b"&".join(b"q=" + noise(4090, seed, PUNCTUATION.translate(None, b"&%+")) for seed in range(32))
+    ),
     "form: tags": lambda: post(FORM, fill(b"<a onx=y ", start=b"q=")),
     "query: 100,000 arguments": lambda: get(b"/?" + b"a&" * 100_000),
     "query: 8 KiB of marks": lambda: get(b"/?q=" + noise(8192, 4, PUNCTUATION.translate(None, b"&# \n"))),

@@ -1,4 +1,4 @@
-"""Drives one request through the engine and says what it cost: CPU time of this thread, so that company hardly counts."""
+"""Drives one request through the engine and says what it cost, in CPU time of this thread: company hardly counts."""
 
 from __future__ import annotations
 
