@@ -28,6 +28,8 @@ class MacroText:
         """The text with every macro replaced; unknown names give b""."""
         if self.is_constant:
             return self.source
+        if len(self.parts) == 1 and not isinstance(self.parts[0], bytes):
+            return lookup(*self.parts[0])
         return b"".join(part if isinstance(part, bytes) else lookup(*part) for part in self.parts)
 
 

@@ -80,7 +80,6 @@ class ValueClass:
         "_by_residual",
         "_by_signature",
         "_memo_old",
-        "_memo_young",
         "_nodes",
         "_plain",
         "_prefilter",
@@ -89,6 +88,7 @@ class ValueClass:
         "_signature_of",
         "_tests",
         "_transformations",
+        "young",
     )
 
     def __init__(self, rules: Sequence[Rule], tests: Sequence[Test | None], prefilter: Candidates) -> None:
@@ -137,7 +137,7 @@ class ValueClass:
         ]
         self._by_signature: dict[int, tuple[int, list[Entry]]] = {}
         self._by_residual: dict[bytes, tuple[int, list[Entry]]] = {}
-        self._memo_young: dict[bytes, tuple[Fired, ...]] = {}
+        self.young: dict[bytes, tuple[Fired, ...]] = {}
         self._memo_old: dict[bytes, tuple[Fired, ...]] = {}
 
     def program(self, value: bytes) -> tuple[int, list[Entry]]:
@@ -170,9 +170,11 @@ class ValueClass:
             slots[number] = len(entries)
         return root, entries
 
+    # `young` is read by whoever is in a hurry; only `remember` and `forget` write it.
+
     def recall(self, value: bytes) -> tuple[Fired, ...] | None:
         """What came out the last time; None if that is not known."""
-        found = self._memo_young.get(value)
+        found = self.young.get(value)
         if found is not None or not self._memo_old:
             return found
         found = self._memo_old.get(value)
@@ -182,14 +184,14 @@ class ValueClass:
 
     def remember(self, value: bytes, fired: tuple[Fired, ...]) -> None:
         """Keep a result. The older generation goes when the younger is full."""
-        if len(self._memo_young) >= MEMO_VALUES:
-            self._memo_old = self._memo_young
-            self._memo_young = {}
-        self._memo_young[value] = fired
+        if len(self.young) >= MEMO_VALUES:
+            self._memo_old = self.young
+            self.young = {}
+        self.young[value] = fired
 
     def forget(self) -> None:
         """Drop the memo."""
-        self._memo_young, self._memo_old = {}, {}
+        self.young, self._memo_old = {}, {}
 
     def match(self, value: bytes, scanned: dict[bytes, int]) -> tuple[Fired, ...]:
         """Every rule of the class that matches. `scanned` keeps the prefilter's answers of a transaction."""

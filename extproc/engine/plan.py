@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
+from extproc.engine.guard import guard_of
 from extproc.engine.matching import (
     MEMO_BYTES,
     MEMO_CLASSES_VALUES,
@@ -22,7 +24,7 @@ from extproc.engine.matching import (
     ValueClass,
     rule_test,
 )
-from extproc.engine.ruleset import Rule, Ruleset
+from extproc.engine.ruleset import Rule, Ruleset, Target
 from extproc.engine.txblock import find_blocks
 from extproc.engine.variables import IMMUTABLE, NEVER_REMEMBERED
 from extproc.model.deadline import Deadline
@@ -79,10 +81,21 @@ def keys_set(rule: Rule) -> set[bytes] | None:
     return keys
 
 
+def _constant_tx_keys(rules: Sequence[Rule]) -> set[bytes]:
+    keys = {b"%d" % number for number in range(10)}
+    for rule in rules:
+        for link in (rule, *rule.chain):
+            keys.update(setvar.key.source for setvar in link.setvars if setvar.key.is_constant)
+    return keys
+
+
+KeyInfo: TypeAlias = tuple[ValueClass | None, bool]
+
+
 class CollectionPlan:
     """The classes of one collection: which rules its values meet, by key."""
 
-    __slots__ = ("_classes", "_infos", "_is_secret", "_rules", "collection")
+    __slots__ = ("_classes", "_has_memo", "_is_secret", "_rules", "collection", "infos")
 
     def __init__(
         self,
@@ -90,23 +103,28 @@ class CollectionPlan:
         rules: Sequence[Rule],
         classes: Callable[[int], ValueClass | None],
         is_secret: Callable[[str, bytes], bool],
+        has_memo: bool,
     ) -> None:
+        """`infos` holds what `work_out` found, for whoever is in a hurry."""
         self.collection = collection
+        self.infos: dict[bytes | None, KeyInfo] = {}
         self._rules = rules
         self._classes = classes
         self._is_secret = is_secret
-        self._infos: dict[bytes | None, tuple[ValueClass | None, bool]] = {}
+        self._has_memo = has_memo
 
-    def info(self, key: bytes | None) -> tuple[ValueClass | None, bool]:
+    def info(self, key: bytes | None) -> KeyInfo:
         """(class of the values under that key, may results be remembered?)."""
-        info = self._infos.get(key)
-        if info is None:
-            if len(self._infos) >= MAX_KEYS:
-                self._infos.clear()
-            info = self._infos[key] = self._work_out(key)
+        return self.infos.get(key) or self.work_out(key)
+
+    def work_out(self, key: bytes | None) -> KeyInfo:
+        """What `info` says, found anew and kept in `infos`."""
+        if len(self.infos) >= MAX_KEYS:
+            self.infos.clear()
+        info = self.infos[key] = self._find(key)
         return info
 
-    def _work_out(self, key: bytes | None) -> tuple[ValueClass | None, bool]:
+    def _find(self, key: bytes | None) -> KeyInfo:
         low = key.lower() if key is not None else None
         mask = 0
         for rule in self._rules:
@@ -114,9 +132,8 @@ class CollectionPlan:
                 target.collection == self.collection and target.covers(low) for target in rule.exclusions
             ):
                 mask |= 1 << rule.index
-        may_remember = self.collection not in NEVER_REMEMBERED and not (
-            low is not None and self._is_secret(self.collection, low)
-        )
+        is_secret = low is not None and self._is_secret(self.collection, low)
+        may_remember = self._has_memo and self.collection not in NEVER_REMEMBERED and not is_secret
         return self._classes(mask), may_remember
 
 
@@ -135,6 +152,7 @@ class Variant:
         resume: int,
         classes: Callable[[int], ValueClass | None],
         is_secret: Callable[[str, bytes], bool],
+        has_memo: bool,
     ) -> None:
         self.reach = reach
         self.resume = resume
@@ -151,7 +169,7 @@ class Variant:
             for collection in dict.fromkeys(target.collection for target in rule.targets):
                 by_collection.setdefault(collection, []).append(rule)
         self.collections = tuple(
-            CollectionPlan(collection, some, classes, is_secret) for collection, some in by_collection.items()
+            CollectionPlan(collection, some, classes, is_secret, has_memo) for collection, some in by_collection.items()
         )
         self.blocks = find_blocks(direct)
 
@@ -223,9 +241,12 @@ class Plan:
         self._is_secret = is_secret
         self._prefilter = prefilter or Prefilter([(rule.index, rule.clauses) for rule in self.rules])
         self._tests: list[Test | None] = [rule_test(rule) if is_value_rule(rule) else None for rule in self.rules]
+        self.guards = [None if is_value_rule(rule) else guard_of(rule) for rule in self.rules]
         self._classes: dict[int, ValueClass] = {}
         self._remembered = 0
         self._masks: dict[tuple[str, object], int] = {}
+        self._tx_keys = sorted(_constant_tx_keys(self.rules))
+        self._tx_keys_of: dict[Target, tuple[bytes, ...]] = {}
         self.segments = {phase: self._cut(ruleset.phases.get(phase, ())) for phase in Phase}
 
     def _cut(self, rules: Sequence[Rule]) -> tuple[Segment, ...]:
@@ -252,7 +273,7 @@ class Plan:
         return tuple(Segment(rules[a:b], gates, self._variant) for a, b in pairwise(edges))
 
     def _variant(self, rules: Sequence[Rule], reach: int, resume: int) -> Variant:
-        variant = Variant(rules, reach, resume, self._value_class, self._is_secret)
+        variant = Variant(rules, reach, resume, self._value_class, self._is_secret, self.has_memo)
         if not self.has_memo:
             variant.blocks.clear()
         return variant
@@ -265,6 +286,13 @@ class Plan:
             rules = [rule for rule in self.rules if mask >> rule.index & 1]
             known = self._classes[mask] = ValueClass(rules, self._tests, self._prefilter)
         return known
+
+    def tx_keys_of(self, target: Target) -> tuple[bytes, ...]:
+        """TX keys that some rule sets by name and that the target's pattern covers."""
+        keys = self._tx_keys_of.get(target)
+        if keys is None:
+            keys = self._tx_keys_of[target] = tuple(key for key in self._tx_keys if target.covers(key))
+        return keys
 
     def mask_of_ids(self, ranges: tuple[tuple[int, int], ...]) -> int:
         """Rules whose id is in one of the inclusive ranges."""
@@ -286,11 +314,11 @@ class Plan:
             mask = self._masks[key] = sum(1 << rule.index for rule in self.rules if is_meant(rule))
         return mask
 
-    def match_value(
+    def match_new(
         self, value_class: ValueClass, value: bytes, may_remember: bool, scanned: dict[bytes, int]
     ) -> tuple[Fired, ...]:
-        """The rules of the class that match a value of at most LARGE_BYTES."""
-        if not (may_remember and self.has_memo and len(value) <= MEMO_BYTES):
+        """The rules of the class that match a value of at most LARGE_BYTES that the younger memo does not know."""
+        if not may_remember or len(value) > MEMO_BYTES:
             return value_class.match(value, scanned)
         fired = value_class.recall(value)
         if fired is None:

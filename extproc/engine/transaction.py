@@ -116,10 +116,12 @@ class Transaction:
         self._values: dict[str, Pairs] = {}
         self._records: dict[str, Record] = {}
         self._scanned: dict[bytes, int] = {}
+        self._tx_made: dict[bytes, None] = {}  # TX keys whose names came out of macros
         self._removed = 0
         self._removed_targets: list[tuple[int, CoversKey]] = []
         self._resume = 0
         self._rule: Rule | None = None
+        self._header_counts: dict[bytes, int] | None = None
         for key, value in headers:
             if key == b"content-type":
                 self.processor = processor_for(value, b"")
@@ -141,6 +143,15 @@ class Transaction:
         """Variables of a persistent collection; [] before initcol."""
         record = self._records.get(collection)
         return list(record.live(self.store.now()).items()) if record is not None else []
+
+    def header_counts(self) -> dict[bytes, int]:
+        """Request header lines by name."""
+        if self._header_counts is None:
+            self._header_counts = {}
+            for name, _ in self.request_headers:
+                if name is not None:
+                    self._header_counts[name.lower()] = self._header_counts.get(name.lower(), 0) + 1
+        return self._header_counts
 
     def matched_pairs(self) -> Pairs:
         """MATCHED_VARS: names and values of what the chain matched so far."""
@@ -237,6 +248,7 @@ class Transaction:
     def request_trailers(self, trailers: Headers) -> None:
         """Trailers are headers that came late: phase 1 begins anew, as if all had come at once."""
         self.request_headers = [*self.request_headers, *trailers]
+        self._header_counts = None
         for name in PHASE_TWO | LATE_HEADERS:
             self._values.pop(name, None)
         self.tx.clear()
@@ -277,25 +289,27 @@ class Transaction:
 
     def _run_segment(self, segment: Segment, deadline: Deadline) -> Work:
         variant = segment.variant(self.tx, self._resume)
-        plan, scanned = self.plan, self._scanned
+        plan, scanned, known = self.plan, self._scanned, self._values
         fired: dict[int, list[Found]] = {}
         pending = variant.direct
         for collection_plan in variant.collections:
-            collection = collection_plan.collection
-            for key, value in self.values(collection):
-                value_class, may_remember = collection_plan.info(key)
+            collection, infos = collection_plan.collection, collection_plan.infos
+            for key, value in known.get(collection) or self.values(collection):
+                value_class, may_remember = infos.get(key) or collection_plan.work_out(key)
                 if value_class is None:
                     continue
-                if len(value) > LARGE_BYTES:
-                    hits = yield from plan.match_large(value_class, value, deadline)
-                else:
-                    hits = plan.match_value(value_class, value, may_remember, scanned)
+                hits = value_class.young.get(value) if may_remember else None
+                if hits is None:
+                    if len(value) > LARGE_BYTES:
+                        hits = yield from plan.match_large(value_class, value, deadline)
+                    else:
+                        hits = plan.match_new(value_class, value, may_remember, scanned)
+                    if deadline.is_slice_over():
+                        yield
                 for index, text, captures in hits:
                     fired.setdefault(index, []).append((collection, key, text, captures))
                     pending |= 1 << index
-                if deadline.is_slice_over():
-                    yield
-        rules, blocks = plan.rules, variant.blocks
+        rules, guards, blocks = plan.rules, plan.guards, variant.blocks
         while pending:
             bit = pending & -pending
             index = bit.bit_length() - 1
@@ -312,6 +326,9 @@ class Transaction:
                 continue
             pending ^= bit
             if self._removed & bit:
+                continue
+            guard = guards[index]
+            if guard is not None and not guard(self):
                 continue
             rule = rules[index]
             found = fired.get(index)
@@ -399,6 +416,10 @@ class Transaction:
         if collection == "TX" and target.key is not None:
             value = self.tx.get(target.key)
             return [(target.key, value)] if value is not None else []
+        if collection == "TX" and target.key_test is not None:
+            known = self.plan.tx_keys_of(target)
+            made = [key for key in self._tx_made if key not in known and target.covers(key)]
+            return [(key, self.tx[key]) for key in (*known, *made) if key in self.tx]
         pairs = self.values(collection)
         if target.key is None and target.key_test is None:
             return pairs
@@ -484,6 +505,8 @@ class Transaction:
         if collection == "TX":
             if key in self.tx or len(self.tx) < TX_VARIABLES:
                 assign(self.tx, key, assignment, value)
+                if not setvar.key.is_constant:
+                    self._tx_made[key] = None
         elif collection == "ENV":
             assign(self.environment, key, assignment, value)
         elif (record := self._records.get(collection)) is not None:
@@ -522,6 +545,7 @@ class Transaction:
             # Skips the rest only where a denial would have counted.
             if self.mode is Mode.BLOCK:
                 self._allowed = disruptive.scope
+                self.note_partly("allow-rule")
             return
         location = disruptive.location.expand(self.lookup) if disruptive.location else b""
         self._interrupt(Interruption(rule.id, rule.phase, disruptive.status, location))
@@ -567,6 +591,8 @@ class Transaction:
             if wanted is not None:
                 # A rule may weaken the mode that the user chose, never strengthen it.
                 self.mode = Mode.weakest(self.mode, wanted)
+                if self.mode is Mode.OFF:
+                    self.note_partly("mode-off")
 
     def _selected(self, control: Control, how: str) -> int:
         if how == "id":
