@@ -38,7 +38,11 @@ def load_inspector(config: Config, publish: Callable[[Decision], None]) -> Engin
     `publish` gets each decision. Raises ConfigError or SecLangErrors.
     """
     sources = rule_sources(config)
-    bodies = BodySettings(request_limit_bytes=config.body_limit, is_response_read=config.response)
+    bodies = BodySettings(
+        is_response_read=config.response,
+        is_type_guessed=not config.crs,
+        request_limit_bytes=config.body_limit,
+    )
     ruleset = load_ruleset(sources, bodies)
     settings = EngineSettings(mode=Mode(config.mode), inspect_response=config.response)
     print(f"extproc: {describe_mode(config, ruleset.mode)}", file=sys.stderr, flush=True)

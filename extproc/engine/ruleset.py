@@ -92,10 +92,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class BodySettings:
-    """Which bodies are read, and how far."""
+    """Which bodies are read, and how far.
+
+    `is_type_guessed`: a body without a type that we know is read as what it looks like.
+    """
 
     is_request_read: bool = True
     is_response_read: bool = False
+    is_type_guessed: bool = False
     request_limit_bytes: int = 131_072
     is_request_excess_partial: bool = False
     response_limit_bytes: int = 524_288

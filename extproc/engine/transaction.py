@@ -16,7 +16,7 @@ from extproc.actions.setvar import SetVar, parse_number
 from extproc.bodies.contract import ParsedBody
 from extproc.bodies.decompress import decompress_steps
 from extproc.bodies.registry import PROCESSORS
-from extproc.bodies.sniff import processor_for
+from extproc.bodies.sniff import processor_for, sniff
 from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore, Record, assign
 from extproc.engine.matching import LARGE_BYTES
 from extproc.engine.plan import Plan, Segment
@@ -226,6 +226,9 @@ class Transaction:
             return
         self.body = body
         error = self.parsed.error
+        is_guess = not self.processor and self.bodies.is_type_guessed
+        if is_guess:
+            self.processor = sniff(body)
         processor = PROCESSORS.get(self.processor)
         if processor is not None and body:
             content_type = next((value for key, value in self.request_headers if key == b"content-type"), b"")
@@ -233,6 +236,10 @@ class Transaction:
             self.flags.update(self.parsed.flags)
             if self.parsed.partly:
                 self.note_partly(self.parsed.partly)
+            if is_guess:
+                # The sender promised nothing: what does not parse is no fault, and is shown as it is.
+                self.is_body_forced = True
+                self.parsed.error = b""
             self.parsed.error = self.parsed.error or error
             if self.parsed.error and self.processor != "URLENCODED":
                 # What the parser gave up on is shown to the rules as it is.

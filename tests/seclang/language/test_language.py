@@ -10,6 +10,7 @@ import pytest
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.matching import EveryRule
 from extproc.engine.plan import Plan
+from extproc.engine.ruleset import BodySettings
 from extproc.model.deadline import Deadline
 from extproc.model.errors import SecLangErrors
 from extproc.model.message import RequestHead
@@ -320,3 +321,31 @@ def test_the_own_rules_load():
     ruleset = load_ruleset(Sources((Path(__file__).parents[3] / "extproc" / "rules" / "own.conf",)))
     assert len(ruleset.by_id) >= 24
     assert not ruleset.notices
+
+
+@pytest.mark.parametrize(
+    ("body", "ids"),
+    [
+        (b'{"q": "hello"}', [1]),
+        (b"q=hello&x=1", [1]),
+        (b"<a><b>hello</b></a>", [2]),
+        (b'{"q": "hello"', [3]),  # looks like JSON and is not: no fault, shown raw
+        (b"just hello", [3]),
+    ],
+)
+@pytest.mark.parametrize("label", [b"", b"Content-Type: text/plain\r\n"])
+def test_a_body_without_a_known_type_is_read_as_what_it_looks_like(tmp_path, body, ids, label):
+    file = tmp_path / "rules.conf"
+    file.write_text(
+        'SecRule ARGS_POST "@streq hello" "id:1,phase:2,pass"\n'
+        'SecRule XML:/* "@contains hello" "id:2,phase:2,pass"\n'
+        'SecRule REQUEST_BODY "@rx hello" "id:3,phase:2,pass"\n'
+        'SecRule REQBODY_ERROR "!@eq 0" "id:4,phase:2,pass"\n'
+    )
+    decisions = []
+    ruleset = load_ruleset(Sources((file,)), BodySettings(is_type_guessed=True))
+    inspector = EngineInspector(Plan(ruleset), EngineSettings(), decisions.append)
+    run_exchange(inspector, parse_request(b"POST / HTTP/1.1\r\nHost: a\r\n" + label + b"\r\n" + body), None)
+    seen = [match.rule_id for match in decisions[0].matches]
+    assert set(ids) <= set(seen)
+    assert 4 not in seen
