@@ -1,0 +1,89 @@
+"""What holds for every value: the detectors never raise, their guards change no verdict, and time grows linearly."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from time import process_time_ns
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from extproc.operators.detect_sqli import detect_sqli, find_injection
+from extproc.operators.detect_xss import detect_xss
+from extproc.operators.sqli_guard import is_harmless
+from extproc.operators.sqli_words import PHRASES, WORDS
+from extproc.operators.xss_html import Place, runs_code
+
+SQL = st.sampled_from(
+    [
+        *WORDS,
+        *(word for phrase in PHRASES for word in phrase.split()),
+        *(bytes([byte]) for byte in range(256)),
+        *b" |0x|0b|1e|1f|1.e|\\N|'|\"|`|--|/*|*/|/*!|&&|#|(|)|or|and|in|=|,|1|a|.|$$|q'(|x'|@".split(b"|"),
+    ]
+)
+HTML = st.sampled_from(
+    [
+        *b"<|</|>|/|=|'|\"|`| |\x00|!--|-->|--!>|!|?|%|%>|![CDATA[|]]>|!doctype|script|svg|style".split(b"|"),
+        *b"onclick|href|to|x|".split(b"|"),
+        *b"javascript:|data:|&#106;|&#|java|attributename|xmlns:a|[if |import|on|\xa0|1".split(b"|"),
+        *(bytes([byte]) for byte in range(256)),
+    ]
+)
+FRAGMENTS = st.one_of(st.lists(SQL, max_size=12), st.lists(HTML, max_size=12)).map(b"".join)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.one_of(FRAGMENTS, st.binary(max_size=60)))
+@example(b"1eOR 1eAND")
+@example(b"0xUNION SELECT 1")
+@example(b"a = in and b")
+@example(b"x \\Nunion select 1")
+def test_the_guard_of_sqli_changes_no_verdict(value: bytes) -> None:
+    if is_harmless(value):
+        assert find_injection(value) is None
+    found = find_injection(value)
+    assert detect_sqli(value) == (None if found is None else (found,))
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.one_of(FRAGMENTS, st.binary(max_size=60)))
+@example(b"x='onclick=1")
+@example(b'a="b"onclick=1')
+@example(b"==onclick=1")
+def test_the_guards_of_xss_change_no_verdict(value: bytes) -> None:
+    unguarded = any(runs_code(value, place, set()) for place in Place)
+    assert (detect_xss(value) is not None) == unguarded
+
+
+UNITS = (
+    b"'a' |(|)|-|\"|\\|/*a|/**/|{a|1,|a=b&|1 or |q'(|$a$|#\n|--x\n|a.|select.|1e|@a|`|[|*/|/*!|order |x'1|;|::|"
+    b"a,|union,|$a|"
+    b'<a>|<!--|<!---|<a b=|\'"`|<![CDATA[|-\x00|<%|on=|<a href=&#|</|x |= |<a x=" |<a href=" |&#10;|<? '
+).split(b"|")
+
+SMALL_BYTES = 8 << 10
+GROWTH = 8
+"""Four times the input may take this many times the work; a quadratic walk takes sixteen."""
+
+
+def work_ns(test: Callable[[bytes], object], value: bytes) -> int:
+    """The least processor time of three runs."""
+    runs = []
+    for _ in range(3):
+        start = process_time_ns()
+        test(value)
+        runs.append(process_time_ns() - start)
+    return min(runs)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("test", [find_injection, detect_xss])
+def test_a_hostile_value_costs_linear_work(test: Callable[[bytes], object], unit: bytes) -> None:
+    """A ratio of processor times within one process, with room to spare: a machine's speed does not matter."""
+    gc.collect()
+    small, large = ((b"<x' " + unit * (size // len(unit))) for size in (SMALL_BYTES, 4 * SMALL_BYTES))
+    floor_ns = 1_000_000
+    assert work_ns(test, large) < GROWTH * max(work_ns(test, small), floor_ns)
