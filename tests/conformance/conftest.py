@@ -15,6 +15,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from case_table import Table  # noqa: E402  # beside this file
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
@@ -29,28 +31,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--reflection", action="store_true", help="the server was started with reflection")
 
 
-class Table:
-    """One line per case at the end of the run."""
-
-    def __init__(self) -> None:
-        self.lines: dict[str, str] = {}
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        case = report.nodeid.partition("[")[2].rstrip("]")
-        if not case or (report.when != "call" and report.passed):
-            return
-        if report.skipped:
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-            self.lines[case] = reason.removeprefix("Skipped: ")
-        else:
-            self.lines[case] = "passed" if report.passed else "FAILED"
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.section("ext_proc conformance")
-        for case in sorted(self.lines):
-            terminalreporter.write_line(f"{case:<34} {self.lines[case]}")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "target", None):
-        config.pluginmanager.register(Table(), "conformance-table")
+        config.pluginmanager.register(Table("ext_proc conformance"), "conformance-table")

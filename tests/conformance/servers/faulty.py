@@ -1,14 +1,16 @@
 """Servers with one fault each, which the suite must find; `sound` has none of these.
 
-    python faulty.py HOST:PORT sound|ok-close|double|value
+    python faulty.py HOST:PORT sound|ok-close|double|value|wrong-kind|empty|hang|slow|extend
 
 Written with official messages and as little as the conversation needs: a request is an attack if the attack's
-text is in its path or body. Each fault is one that lets requests pass, or breaks them, behind a real Envoy.
+text is in its path or body. Each fault is one that lets requests pass, or breaks them, behind a real Envoy; `slow`
+and `extend` are late, the latter after asking for more time.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 import urllib.parse
 from collections.abc import Iterator
 from concurrent import futures
@@ -17,6 +19,15 @@ import grpc
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 
 ATTACK = b"1' OR 1=1--"
+
+LATE_S = 0.5
+"""How late `slow` and `extend` are; `hang` never answers."""
+
+EXTENSION_S = 5
+"""What `extend` asks for."""
+
+SERVING = b"\x08\x01"
+"""grpc.health.v1.HealthCheckResponse: status SERVING. Without it Envoy sends no traffic."""
 
 
 class Server:
@@ -80,6 +91,49 @@ class Value(Server):
         line.key, line.value = name, value
 
 
+class WrongKind(Server):
+    """Answers headers as if they were a response's."""
+
+    def answer(self, request: pb.ProcessingRequest, kind: str) -> Iterator[pb.ProcessingResponse]:
+        reply = pb.ProcessingResponse()
+        reply.response_headers.SetInParent()
+        yield reply
+
+
+class Empty(Server):
+    """Answers with a message that holds no answer."""
+
+    def answer(self, request: pb.ProcessingRequest, kind: str) -> Iterator[pb.ProcessingResponse]:
+        yield pb.ProcessingResponse()
+
+
+class Hang(Server):
+    """Never answers."""
+
+    def process(self, requests: Iterator[pb.ProcessingRequest], context: grpc.ServicerContext):
+        for _request in requests:
+            continue
+        yield from ()
+
+
+class Slow(Server):
+    """Answers late."""
+
+    def answer(self, request: pb.ProcessingRequest, kind: str) -> Iterator[pb.ProcessingResponse]:
+        time.sleep(LATE_S)
+        yield from super().answer(request, kind)
+
+
+class Extend(Slow):
+    """Asks for more time first; Envoy grants it up to `max_message_timeout`."""
+
+    def answer(self, request: pb.ProcessingRequest, kind: str) -> Iterator[pb.ProcessingResponse]:
+        wait = pb.ProcessingResponse()
+        wait.override_message_timeout.seconds = EXTENSION_S
+        yield wait
+        yield from super().answer(request, kind)
+
+
 def is_attack(request: pb.ProcessingRequest, kind: str) -> bool:
     if kind == "request_headers":
         lines = request.request_headers.headers.headers
@@ -89,7 +143,17 @@ def is_attack(request: pb.ProcessingRequest, kind: str) -> bool:
     return ATTACK in text or ATTACK in urllib.parse.unquote_to_bytes(text)
 
 
-SERVERS = {"sound": Server, "ok-close": OkClose, "double": Double, "value": Value}
+SERVERS = {
+    "sound": Server,
+    "ok-close": OkClose,
+    "double": Double,
+    "value": Value,
+    "wrong-kind": WrongKind,
+    "empty": Empty,
+    "hang": Hang,
+    "slow": Slow,
+    "extend": Extend,
+}
 
 
 def main(address: str, name: str) -> None:
@@ -98,7 +162,13 @@ def main(address: str, name: str) -> None:
         SERVERS[name]().process, pb.ProcessingRequest.FromString, pb.ProcessingResponse.SerializeToString
     )
     service = "envoy.service.ext_proc.v3.ExternalProcessor"
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Process": process}),))
+    check = grpc.unary_unary_rpc_method_handler(lambda _request, _context: SERVING)
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(service, {"Process": process}),
+            grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check}),
+        )
+    )
     server.add_insecure_port(address)
     server.start()
     server.wait_for_termination()

@@ -1,0 +1,28 @@
+"""The closing table of the conformance suite: one line per case, what it came to."""
+
+from __future__ import annotations
+
+import pytest
+
+
+class Table:
+    """A pytest plugin. `title` stands above the table; cases are named by the parameter of their test."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._lines: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        case = report.nodeid.partition("[")[2].rstrip("]")
+        if not case or (report.when != "call" and report.passed):
+            return
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            self._lines[case] = reason.removeprefix("Skipped: ")
+        else:
+            self._lines[case] = "passed" if report.passed else "FAILED"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section(self._title)
+        for case in sorted(self._lines):
+            terminalreporter.write_line(f"{case:<34} {self._lines[case]}")
