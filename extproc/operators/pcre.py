@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 RE2_REPEAT_LIMIT = 1000
 """re2 refuses to repeat anything more often than this."""
@@ -52,6 +53,9 @@ _CONTROLS = {b"a": 7, b"e": 27, b"f": 12, b"n": 10, b"r": 13, b"t": 9}
 _REPEAT = re.compile(rb"\{[ \t]*(\d*)[ \t]*(,?)[ \t]*(\d*)[ \t]*\}")
 _FLAGS = re.compile(rb"\(\?([imsxU]*)(?:-([imsx]*))?([:)])")
 _NAMED = re.compile(rb"\(\?(?:P?<([A-Za-z_]\w*)>|'([A-Za-z_]\w*)')")
+# Spelt by everyone as it is, so whole runs are copied; not the byte that a quantifier repeats: that is an item.
+_PLAIN = re.compile(rb"[0-9A-Z_a-z ]+(?![*+?{])")
+_SIMPLE_CLASS = re.compile(rb"\[\^?+(?:[^]\\[]|\\.)+\]", re.DOTALL)
 _BYTE = re.compile(
     rb"\\(?:x\{[ \t]*([0-9A-Fa-f]+)[ \t]*\}|x([0-9A-Fa-f]{0,2})|o\{([0-7]+)\}|(0[0-7]{0,2}|[0-3][0-7]{2}))"
 )
@@ -93,7 +97,12 @@ def translate(pattern: bytes) -> Translation:
     writer = _Writer()
     at = 0
     while at < len(pattern):
-        at = _step(pattern, at, writer)
+        plain = _PLAIN.match(pattern, at)
+        if plain:
+            writer.out.append(plain[0])
+            at = plain.end()
+        else:
+            at = _step(pattern, at, writer)
     writer.out.append(b")" * len(writer.groups[0].flags))
     whole = b"(?ms)" + b"".join(writer.out)
     if b"^" not in writer.out:
@@ -109,9 +118,13 @@ def _step(pattern: bytes, at: int, writer: _Writer) -> int:
     if char == b"\\":
         return _escape(pattern, at, writer)
     if char == b"[":
-        text, end = _class(pattern, at)
+        simple = _SIMPLE_CLASS.match(pattern, at)
+        text, size = _known_class(simple[0]) if simple else (b"", 0)
+        if not size:
+            text, end = _class(pattern, at)
+            size = end - at
         out.append(text)
-        return end
+        return at + size
     if char == b"(":
         return _open(pattern, at, writer)
     if char == b")":
@@ -210,6 +223,15 @@ def _back_reference(pattern: bytes, at: int, writer: _Writer) -> int:
     return found.end()
 
 
+@lru_cache(maxsize=1024)  # rule sets repeat their classes a lot
+def _known_class(text: bytes) -> tuple[bytes, int]:
+    """(a class by itself, normalised; its length), or (b"", 0): read it in its pattern, where a fault has a place."""
+    try:
+        return _class(text, 0)
+    except ValueError:
+        return b"", 0
+
+
 def _class(pattern: bytes, at: int) -> tuple[bytes, int]:
     """(the class, normalised; where it ends). `at` is on the opening bracket."""
     start = at
@@ -270,6 +292,10 @@ def _open(pattern: bytes, at: int, writer: _Writer) -> int:
     """An opening parenthesis with what follows it."""
     out, groups = writer.out, writer.groups
     head = pattern[at : at + 4]
+    if head.startswith(b"(?:"):
+        groups.append(_Group())
+        out.append(b"(?:")
+        return at + 3
     if head[1:2] == b"*":
         raise ValueError("verbs like (*UTF) are not supported; leave it out, one byte is one character here")
     if head[1:2] != b"?":
