@@ -1,0 +1,114 @@
+"""The own rules: what each must match, near misses, ordinary requests, and figures on the corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from own_cases import ROOT, TABLE, request, samples
+
+from extproc.model.verdict import Outcome
+from extproc.replay.curl import request_of
+
+CORPUS = Path(os.environ.get("CORPUS_DIR") or ROOT / ".." / "shared" / "corpus")
+MAX_FALSE_ALARMS = 5
+"""Of the 11,620 harmless values of the corpus."""
+
+EVALUATIONS = {7100000, 7109001, 7109002}
+"""Rules that start and compare the score: they match no text."""
+
+CASES = list(samples())
+HARMLESS = yaml.safe_load(Path(__file__).with_name("harmless.yaml").read_text(encoding="utf-8"))
+REQUESTS = [
+    line
+    for line in Path(__file__).with_name("harmless_requests.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+TEXTS = [(place, text) for text in HARMLESS["texts"] for place in ("query", "form", "json", "cookie")]
+
+
+@pytest.mark.parametrize("sample", CASES, ids=[sample.title.encode("unicode_escape").decode() for sample in CASES])
+def test_the_table(own, sample):
+    decision = own.decide(sample.raw)
+    ids = {match.rule_id for match in decision.matches}
+    if sample.rule:
+        assert sample.rule in ids
+        assert (decision.verdict is Outcome.BLOCK) is sample.is_blocked
+    else:
+        assert not ids
+        assert decision.verdict is Outcome.ALLOW
+
+
+def test_every_rule_has_cases(own):
+    assert {rule.id for rule in own.plan.rules} - EVALUATIONS == set(TABLE)
+    for rule, row in TABLE.items():
+        cases = {kind: len(row.get(kind, ())) + len(row.get("raw", {}).get(kind, ())) for kind in ("match", "miss")}
+        assert min(cases.values()) >= 1, rule
+
+
+@pytest.mark.parametrize(("place", "text"), TEXTS)
+def test_ordinary_texts_pass(own, place, text):
+    decision = own.decide(request(place, text))
+    assert (decision.verdict, [(match.rule_id, match.variable) for match in decision.matches]) == (Outcome.ALLOW, [])
+
+
+KNOWN = [(operator, text) for operator, texts in HARMLESS["known"].items() for text in texts]
+RULE_OF = {"@detectSQLi": 7100200, "@detectXSS": 7100300}
+
+
+@pytest.mark.parametrize(("operator", "text"), KNOWN)
+def test_each_known_alarm_is_still_one(own, operator, text):
+    decision = own.decide(request("query", text))
+    assert [match.rule_id for match in decision.matches] == [RULE_OF[operator]]
+
+
+def _word(word: str) -> bytes:
+    """`$'...'` is a word in which `\\n` is a line break, as in bash."""
+    return word.removeprefix("$").replace("\\n", "\n").encode() if word.startswith("$") else word.encode()
+
+
+@pytest.mark.parametrize("command", REQUESTS)
+def test_ordinary_requests_pass(own, command):
+    words = [_word(word) for word in shlex.split(command.replace("$'", "'$"))]
+    decision = own.decide(request_of(words))
+    assert (decision.verdict, [(match.rule_id, match.variable) for match in decision.matches]) == (Outcome.ALLOW, [])
+
+
+@pytest.fixture(scope="module")
+def judged(own):
+    """(class, total, blocked) of attacks, and the harmless values that were blocked."""
+    if not (CORPUS / "attacks.jsonl").is_file():
+        pytest.skip("no corpus: set CORPUS_DIR")
+    total, blocked, alarms = Counter(), Counter(), []
+    for name in ("attacks.jsonl", "benign.jsonl"):
+        for line in (CORPUS / name).read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            kind = row.get("class", "benign")
+            total[kind] += 1
+            decision = own.decide(request("query", row["value"]))
+            if decision.verdict is Outcome.BLOCK:
+                blocked[kind] += 1
+                if kind == "benign":
+                    alarms.append((row["value"], sorted({match.rule_id for match in decision.matches})))
+    return total, blocked, alarms
+
+
+LEAST_PERCENT = {"sqli": 95, "xss": 78, "ssi": 95, "crlf": 75, "nosql": 75, "lfi": 70, "cmdi": 70, "path-traversal": 50}
+"""Held so that no change loses what is there; the bars of the product are higher."""
+
+
+def test_the_corpus(judged, capsys):
+    total, blocked, alarms = judged
+    with capsys.disabled():
+        print()
+        for kind in total:
+            print(f"own rules, {kind}: {blocked[kind]} of {total[kind]} ({100 * blocked[kind] / total[kind]:.1f} %)")
+        for alarm in alarms:
+            print("false alarm:", alarm)
+    assert len(alarms) <= MAX_FALSE_ALARMS
+    assert {kind for kind, percent in LEAST_PERCENT.items() if 100 * blocked[kind] < percent * total[kind]} == set()
