@@ -19,6 +19,7 @@ from extproc.cli.wiring import CRS_PREAMBLE
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import Ruleset
+from extproc.events.masking import Masking
 from extproc.model.message import Address, RequestHead
 from extproc.model.verdict import Decision, Mode, Outcome
 from extproc.operators.contract import CompileContext, Operator
@@ -110,7 +111,13 @@ class Ours:
     """extproc's engine behind the seam that its server drives: phases 1, 2 and 5."""
 
     def __init__(self, ruleset: Ruleset, has_memo: bool = True) -> None:
-        self.plan = Plan(ruleset, has_memo=has_memo)
+        masking = Masking()  # as the command wires it: what is secret is not remembered, and finding out costs
+        self.plan = Plan(
+            ruleset,
+            is_secret=lambda collection, key: masking.is_secret_variable(f"{collection}:{key.decode('latin-1')}"),
+            is_secret_value=lambda value: bool(masking.find(value)[0]),
+            has_memo=has_memo,
+        )
         self._last: list[Decision] = []
         self._inspector = EngineInspector(self.plan, EngineSettings(mode=Mode.BLOCK), self._keep)
 
