@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from base64 import b32encode
@@ -9,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from extproc.bodies.decompress import decompress
 from extproc.engine.collection import PersistentStore
 from extproc.engine.plan import Plan
-from extproc.engine.transaction import Transaction
+from extproc.engine.transaction import Interruption, Transaction
 from extproc.model.deadline import Deadline
 from extproc.model.inspection import Steps
 from extproc.model.message import Headers, RequestHead, ResponseHead
@@ -21,6 +23,7 @@ from extproc.model.verdict import Coverage, Decision, Mode, Outcome, Verdict
 CLOSING_BUDGET_US = 50_000
 """Time that the logging phase may take once an exchange is over, microseconds."""
 
+_log = logging.getLogger(__name__)
 
 MakeTransaction: TypeAlias = Callable[[Plan, RequestHead, Mode, PersistentStore, str, float], Transaction]
 """(plan, head, mode, store, incident, time of start) → the transaction."""
@@ -71,9 +74,14 @@ class EngineInspection:
         "_app_executed",
         "_coverage",
         "_decided",
-        "_has_logged",
+        "_ended_ns",
+        "_has_answered",
         "_inspector",
+        "_is_closed",
+        "_is_last",
+        "_is_let_through",
         "_is_request_over",
+        "_is_working",
         "_reason",
         "_started_ns",
         "_tx",
@@ -84,9 +92,14 @@ class EngineInspection:
         self._inspector = inspector
         self._started_ns = time.perf_counter_ns()
         self._tx: Transaction | None = None
+        self._has_answered = False
+        self._is_closed = False
+        self._is_last = False
+        self._is_let_through = False
         self._is_request_over = False
+        self._is_working = False
+        self._ended_ns = 0
         self._decided: Verdict | None = None
-        self._has_logged = False
         self._coverage = Coverage.INSPECTED
         self._reason: str | None = None
         self._app_executed = False
@@ -102,83 +115,118 @@ class EngineInspection:
         tx = self._tx = inspector.make_transaction(
             inspector.plan, head, inspector.mode, inspector.store, self.incident, inspector.clock()
         )
+        self._begin(head.is_last)
         if tx.mode is Mode.OFF:
             self._set_coverage(Coverage.UNINSPECTED, "mode-off")
         yield from tx.run(Phase.REQUEST_HEADERS, deadline)
         if head.is_last and tx.interruption is None:
             yield from tx.request_body(b"", deadline)
             yield from tx.run(Phase.REQUEST_BODY, deadline)
-        return self._answer(is_last=head.is_last)
+        return self._answer()
 
     def request_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps:
         tx = self._transaction()
-        yield from tx.request_body(body, deadline)
-        if is_last:
-            yield from tx.run(Phase.REQUEST_BODY, deadline)
-        else:
-            tx.phase = Phase.REQUEST_BODY
-        return self._answer(is_last)
+        self._begin(is_last)
+        if not self._is_let_through:
+            yield from tx.request_body(body, deadline)
+            if is_last:
+                yield from tx.run(Phase.REQUEST_BODY, deadline)
+            else:
+                tx.phase = Phase.REQUEST_BODY
+        return self._answer()
 
     def request_trailers(self, trailers: Headers, deadline: Deadline) -> Steps:
         tx = self._transaction()
-        if trailers:
-            tx.request_trailers(trailers)
-            yield from tx.run(Phase.REQUEST_HEADERS, deadline)
-        yield from tx.run(Phase.REQUEST_BODY, deadline)
-        return self._answer(is_last=True)
+        self._begin(is_last=True)
+        if not self._is_let_through:
+            if trailers:
+                tx.request_trailers(trailers)
+                yield from tx.run(Phase.REQUEST_HEADERS, deadline)
+            yield from tx.run(Phase.REQUEST_BODY, deadline)
+        return self._answer()
 
     def response_headers(self, head: ResponseHead, deadline: Deadline) -> Steps:
         tx = self._tx
         if tx is None or not self._inspector.settings.inspect_response:
             return self._pass_response(Phase.RESPONSE_HEADERS)
         self._app_executed = True
+        self._begin(head.is_last)
+        if self._is_let_through:
+            return self._answer()
         tx.response_head(head)
         yield from tx.run(Phase.RESPONSE_HEADERS, deadline)
         if head.is_last and tx.interruption is None:
             yield from tx.run(Phase.RESPONSE_BODY, deadline)
-        return self._answer(is_last=head.is_last)
+        return self._answer()
 
     def response_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps:
         tx = self._tx
         if tx is None or not self._inspector.settings.inspect_response:
             return self._pass_response(Phase.RESPONSE_BODY)
-        tx.response_body += self._visible_response(tx, body)
-        if is_last:
-            yield from tx.run(Phase.RESPONSE_BODY, deadline)
-        return self._answer(is_last)
+        self._begin(is_last)
+        if not self._is_let_through:
+            tx.response_body += self._visible_response(tx, body)
+            if is_last:
+                self._unpack_response(tx)
+                yield from tx.run(Phase.RESPONSE_BODY, deadline)
+        return self._answer()
 
     def response_trailers(self, trailers: Headers, deadline: Deadline) -> Steps:
         tx = self._tx
         if tx is None or not self._inspector.settings.inspect_response:
             return self._pass_response(Phase.RESPONSE_BODY)
-        tx.response_headers = [*tx.response_headers, *trailers]
-        yield from tx.run(Phase.RESPONSE_BODY, deadline)
-        return self._answer(is_last=True)
+        self._begin(is_last=True)
+        if not self._is_let_through:
+            tx.response_headers = [*tx.response_headers, *trailers]
+            self._unpack_response(tx)
+            yield from tx.run(Phase.RESPONSE_BODY, deadline)
+        return self._answer()
 
     def refuse(self, status: int, reason: str) -> Verdict:
         tx = self._tx
         self._set_coverage(Coverage.PARTLY if tx is not None else Coverage.UNINSPECTED, reason)
-        verdict = self._verdict(Outcome.BLOCK, tx.phase if tx else Phase.REQUEST_HEADERS, status)
-        self._decided = verdict
-        self._log()
-        return verdict
+        phase = tx.phase if tx is not None else Phase.REQUEST_HEADERS
+        if tx is None or tx.mode is Mode.BLOCK:
+            self._end()
+            self._decided = verdict = self._verdict(Outcome.BLOCK, phase, status)
+            return verdict
+        # Monitor never blocks: told as what would have been, and nothing more of the exchange is looked at.
+        if tx.would is None:
+            tx.would = Interruption(0, phase, status)
+        self._is_let_through = True
+        return self._answer()
 
     def skip(self, reason: str) -> Verdict:
         tx = self._transaction()
         self._set_coverage(Coverage.PARTLY, reason)
-        verdict = self._verdict(Outcome.ALLOW, tx.phase)
-        self._decided = verdict
+        self._decided = verdict = self._verdict(Outcome.ALLOW, tx.phase)
         return verdict
 
     def close(self, fault: str | None) -> None:
         tx = self._tx
-        if tx is None or self._has_logged:
+        if tx is None or self._is_closed:
             return
-        if fault is not None and self._decided is None:
-            self._set_coverage(Coverage.UNINSPECTED if tx.phase is Phase.REQUEST_HEADERS else Coverage.PARTLY, fault)
-        elif not self._is_request_over and self._decided is None:
-            self._set_coverage(Coverage.PARTLY, "incomplete")
-        self._log()
+        self._is_closed = True
+        if self._is_working:  # a message came that was never answered, so nothing of it went on
+            self._decided = None
+        if self._decided is None and (fault is not None or not self._is_request_over):
+            coverage = Coverage.PARTLY if self._has_answered else Coverage.UNINSPECTED
+            self._set_coverage(coverage, fault or "incomplete")
+        phase = tx.phase
+        self._run_logging_phase(tx)
+        try:
+            self._inspector.on_decision(self._decision(tx, phase))
+        except Exception:
+            _log.exception("incident %s: no event could be made of it", self.incident)
+
+    def _begin(self, is_last: bool) -> None:
+        self._is_last = is_last
+        self._is_working = True
+
+    def _end(self) -> None:
+        self._is_working = False
+        self._has_answered = True
+        self._ended_ns = time.perf_counter_ns()
 
     def _transaction(self) -> Transaction:
         if self._tx is None:
@@ -199,6 +247,17 @@ class EngineInspection:
             return body[: max(room, 0)]
         return body
 
+    @staticmethod
+    def _unpack_response(tx: Transaction) -> None:
+        """What the app compressed is seen as the client will read it; what cannot be unpacked, as it is."""
+        encoding = b",".join(value for key, value in tx.response_headers if key == b"content-encoding")
+        if encoding and tx.response_body:
+            decoded = decompress(tx.response_body, encoding, tx.bodies.limits)
+            tx.response_body = decoded.body
+            reason = decoded.partly or decoded.error
+            if reason:
+                tx.note_partly(reason)
+
     def _pass_response(self, phase: Phase) -> Verdict:
         return self._decided or self._verdict(Outcome.ALLOW, phase)
 
@@ -206,25 +265,21 @@ class EngineInspection:
         if self._coverage is Coverage.INSPECTED:
             self._coverage, self._reason = coverage, reason
 
-    def _answer(self, is_last: bool) -> Verdict:
+    def _answer(self) -> Verdict:
         tx = self._transaction()
+        self._end()
         interruption = tx.interruption
         if tx.partly is not None:
             self._set_coverage(Coverage.PARTLY, tx.partly)
         if interruption is not None:
-            verdict = self._verdict(
+            self._decided = verdict = self._verdict(
                 Outcome.BLOCK, interruption.phase, interruption.status, interruption.rule_id, interruption.location
             )
-            self._decided = verdict
-            self._log()
             return verdict
-        if not is_last:
+        if not self._is_last:
             return self._verdict(Outcome.PENDING, tx.phase)
-        is_response = tx.phase >= Phase.RESPONSE_HEADERS
         self._is_request_over = True
         self._decided = verdict = self._verdict(Outcome.ALLOW, tx.phase)
-        if is_response or not self._inspector.settings.inspect_response:
-            self._log()
         return verdict
 
     def _verdict(
@@ -245,44 +300,43 @@ class EngineInspection:
             location=location,
         )
 
-    def _log(self) -> None:
-        if self._has_logged or self._tx is None:
-            return
-        self._has_logged = True
-        tx = self._tx
-        decided = self._decided
+    def _run_logging_phase(self, tx: Transaction) -> None:
+        """Phase 5, after the answer; it changes no verdict, and its faults cost no event."""
         deadline = Deadline(time.monotonic_ns, CLOSING_BUDGET_US)
-        for _ in tx.run(Phase.LOGGING, deadline):
-            if deadline.is_expired():
-                break
-        head = tx.head
-        would = (
-            Outcome.BLOCK if tx.would is not None or (decided and decided.outcome is Outcome.BLOCK) else Outcome.ALLOW
-        )
-        cause = tx.interruption or tx.would
+        try:
+            for _ in tx.run(Phase.LOGGING, deadline):
+                if deadline.is_expired():
+                    break
+        except Exception:
+            _log.exception("incident %s: the logging phase ended by a fault", self.incident)
+
+    def _decision(self, tx: Transaction, phase: Phase) -> Decision:
+        decided = self._decided
+        # What was not decided was not let through.
         outcome = decided.outcome if decided is not None else Outcome.BLOCK
-        self._inspector.on_decision(
-            Decision(
-                time=tx.started,
-                incident=self.incident,
-                request_id=head.request_id,
-                verdict=outcome,
-                mode=tx.mode,
-                would=would,
-                coverage=self._coverage,
-                coverage_reason=self._reason,
-                method=head.method,
-                host=head.authority,
-                path=head.path,
-                client=head.client.host,
-                route=head.route,
-                phase=cause.phase if cause else (decided.phase if decided else tx.phase),
-                score=tx.score,
-                status=decided.status if decided is not None and outcome is Outcome.BLOCK else 0,
-                rule_id=cause.rule_id if cause else 0,
-                matches=tuple(tx.matches),
-                duration_us=(time.perf_counter_ns() - self._started_ns) // 1000,
-                app_executed=self._app_executed,
-                ruleset=self._inspector.ruleset_hash,
-            )
+        is_denied = tx.would is not None or (decided is not None and outcome is Outcome.BLOCK)
+        cause = tx.interruption or tx.would
+        head = tx.head
+        return Decision(
+            time=tx.started,
+            incident=self.incident,
+            request_id=head.request_id,
+            verdict=outcome,
+            mode=tx.mode,
+            would=Outcome.BLOCK if is_denied else Outcome.ALLOW,
+            coverage=self._coverage,
+            coverage_reason=self._reason,
+            method=head.method,
+            host=head.authority,
+            path=head.path,
+            client=head.client.host,
+            route=head.route,
+            phase=cause.phase if cause else (decided.phase if decided else phase),
+            score=tx.score,
+            status=decided.status if decided is not None and outcome is Outcome.BLOCK else 0,
+            rule_id=cause.rule_id if cause else 0,
+            matches=tuple(tx.matches),
+            duration_us=((self._ended_ns or time.perf_counter_ns()) - self._started_ns) // 1000,
+            app_executed=self._app_executed,
+            ruleset=self._inspector.ruleset_hash,
         )

@@ -27,8 +27,13 @@ class Inspection(Protocol):
 
     The last message of the request (head with `is_last`, body with `is_last`, or trailers) is
     answered ALLOW or BLOCK, those before it PENDING or BLOCK. After BLOCK nothing more is sent.
-    In monitor mode nothing is answered BLOCK.
+    In monitor mode nothing is answered BLOCK. The event is written by `close`, when the answer is on its way.
     """
+
+    @property
+    def incident(self) -> str:
+        """Names the exchange in answer, event and log."""
+        ...
 
     def request_headers(self, head: RequestHead, deadline: Deadline) -> Steps: ...
 
@@ -43,9 +48,11 @@ class Inspection(Protocol):
     def response_trailers(self, trailers: Headers, deadline: Deadline) -> Steps: ...
 
     def refuse(self, status: int, reason: str) -> Verdict:
-        """Block what the conversation itself forbids (an upgrade, a budget used up), whatever the mode.
+        """What the conversation itself forbids (an upgrade, a budget used up): BLOCK in block mode.
 
-        `reason` is a fixed word that goes into event and metadata (`upgrade-not-allowed`).
+        In the weaker modes it would have been blocked: the message is answered as one without a finding, coverage
+        is `partly`, and nothing more of the exchange is looked at. `reason` is a fixed word that goes into event
+        and metadata (`upgrade-not-allowed`).
         """
         ...
 
@@ -54,7 +61,7 @@ class Inspection(Protocol):
         ...
 
     def close(self, fault: str | None) -> None:
-        """The stream is over; writes the event if the exchange was decided or broken. Never raises.
+        """The exchange is over, decided or broken: runs phase 5 and writes the event, once. Never raises.
 
         `fault` is None for a normal end, else a fixed word (`cancelled`, `internal`, ...).
         """

@@ -65,6 +65,11 @@ class Exchange:
         self._is_blocked = False
 
     @property
+    def incident(self) -> str:
+        """Of the inspection under way; empty when there is none."""
+        return self._inspection.incident if self._inspection is not None else ""
+
+    @property
     def is_complete(self) -> bool:
         """Is nothing of the request outstanding? False between its headers and its end."""
         return self._is_blocked or self._request is not State.OPEN
@@ -117,13 +122,10 @@ class Exchange:
         upgrade = judge(head, self._terms.upgrade_paths)
         if upgrade is Upgrade.NONE:
             return self._answer(Kind.REQUEST_HEADERS, await self._inspect_head(self._inspection, head))
-        if upgrade is Upgrade.REFUSED:
-            verdict = await self._inspect_head(self._inspection, head)
-            if verdict.outcome is not Outcome.BLOCK:
-                verdict = self._inspection.refuse(UPGRADE_STATUS, "upgrade-not-allowed")
-            return self._answer(Kind.REQUEST_HEADERS, verdict)
         # Nothing more of a handshake will come, so all rules see it now.
         verdict = await self._inspect_head(self._inspection, replace(head, is_last=True))
+        if verdict.outcome is not Outcome.BLOCK and upgrade is Upgrade.REFUSED:
+            verdict = self._inspection.refuse(UPGRADE_STATUS, "upgrade-not-allowed")  # no block in monitor mode
         if verdict.outcome is Outcome.BLOCK:
             return self._answer(Kind.REQUEST_HEADERS, verdict)
         self._request = State.UPGRADED

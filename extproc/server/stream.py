@@ -14,6 +14,7 @@ import grpc
 
 from extproc.model.errors import WireError
 from extproc.model.inspection import Inspector
+from extproc.server.complaints import Complaints
 from extproc.server.exchange import Exchange, Terms
 
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
@@ -36,6 +37,7 @@ class Streams:
         self._terms = terms
         self._scheduler = terms.scheduler
         self._max = max_streams
+        self._complaints = Complaints(_log.warning)
         self.open = 0
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -45,6 +47,7 @@ class Streams:
 
     async def _process(self, _requests: object, context: Any) -> None:
         if self.open >= self._max:
+            self._complaints.tell("overloaded", f"more than {self._max} streams; one more was refused")
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
         self.open += 1
         self._scheduler.arrivals += 1
@@ -68,9 +71,10 @@ class Streams:
             raise
         except WireError as error:
             fault = error.reason
+            self._complaints.tell(fault, f"stream ended, incident {exchange.incident or 'none'}: {fault}")
             await context.abort(_CODES.get(fault, grpc.StatusCode.INVALID_ARGUMENT), fault)
         except Exception:
-            _log.exception("stream ended by a fault")
+            _log.exception("stream ended by a fault, incident %s", exchange.incident or "none")
             await context.abort(grpc.StatusCode.INTERNAL, "internal")
         finally:
             self.open -= 1

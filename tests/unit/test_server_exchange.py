@@ -13,7 +13,7 @@ from extproc.model.errors import ExtprocError, WireError
 from extproc.model.inspection import Steps
 from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.phase import Phase
-from extproc.model.verdict import Coverage, Outcome, Verdict
+from extproc.model.verdict import Coverage, Mode, Outcome, Verdict
 from extproc.server.exchange import Exchange, Terms
 from extproc.server.scheduler import Scheduler
 from extproc.server.settings import ServerSettings
@@ -27,7 +27,10 @@ def by_rule(what: str, text: bytes, is_last: bool) -> Any:
 
 
 class Recorded:
-    """An inspection that notes what it is asked; `judge` gives the verdicts."""
+    """An inspection that notes what it is asked; `judge` gives the verdicts. `mode` is what `refuse` goes by."""
+
+    incident = "i"
+    mode = Mode.BLOCK
 
     def __init__(self, log: list[str], judge: Judge) -> None:
         self.log = log
@@ -58,7 +61,8 @@ class Recorded:
 
     def refuse(self, status: int, reason: str) -> Verdict:
         self.log.append(f"refuse {status} {reason}")
-        return Verdict(Outcome.BLOCK, Phase.REQUEST_HEADERS, "i", status=status)
+        outcome = Outcome.BLOCK if self.mode is Mode.BLOCK else Outcome.ALLOW
+        return Verdict(outcome, Phase.REQUEST_HEADERS, "i", status=status)
 
     def skip(self, reason: str) -> Verdict:
         self.log.append(f"skip {reason}")
@@ -202,13 +206,13 @@ CASES = [
         "handshake elsewhere",
         [handshake("/x")],
         ["immediate_response 403 block"],
-        ["head /x", "refuse 403 upgrade-not-allowed", "close None"],
+        ["head /x last", "refuse 403 upgrade-not-allowed", "close None"],
     ),
     (
         "handshake by POST",
         [handshake(method="POST"), body()],
         ["immediate_response 403 block", "WireError message-after-block"],
-        ["head /ws", "refuse 403 upgrade-not-allowed", "close None"],
+        ["head /ws last", "refuse 403 upgrade-not-allowed", "close None"],
     ),
     (
         "body after a handshake",
@@ -320,6 +324,35 @@ async def test_used_up_budget_is_refused() -> None:
     answers, asked = await converse([head(is_last=True)], inspector, budget_us=5_000)
     assert answers == ["immediate_response 503 block"]
     assert asked == ["refuse 503 time-budget", "close None"]
+
+
+class Watching(Recorded):
+    mode = Mode.MONITOR
+
+
+async def test_monitor_mode_grants_any_upgrade_with_the_override() -> None:
+    inspector = Inspector()
+    inspector.open = lambda: Watching(inspector.log, by_rule)  # type: ignore[method-assign]
+    answers, asked = await converse([handshake("/elsewhere"), response()], inspector)
+    assert answers == ["request_headers allow override", "response_headers"]
+    assert asked == ["head /elsewhere last", "refuse 403 upgrade-not-allowed", "skip upgrade", "close None"]
+
+
+async def test_monitor_mode_inspects_the_body_of_an_upgrade_that_has_one_all_the_same() -> None:
+    inspector = Inspector()
+    inspector.open = lambda: Watching(inspector.log, by_rule)  # type: ignore[method-assign]
+    answers, asked = await converse([handshake("/x", method="POST"), body()], inspector)
+    assert answers == ["request_headers allow override", "request_body allow"]
+    assert asked[4:] == ["head /x", "body a last", "close None"]
+
+
+async def test_the_incident_is_known_while_the_inspection_is_open() -> None:
+    exchange = Exchange(Inspector(), Terms(ServerSettings(addresses=("a",)), Scheduler()))
+    assert exchange.incident == ""
+    await exchange.receive(head().SerializeToString())
+    assert exchange.incident == "i"
+    exchange.close(None)
+    assert exchange.incident == ""
 
 
 async def test_malformed_bytes_are_an_error() -> None:

@@ -28,6 +28,8 @@ ATTACK = b"' or 1=1--"
 class ToyInspection:
     """Looks for one attack; nothing is kept but the request's path and tail of the body."""
 
+    incident = "toy-incident"
+
     def __init__(self) -> None:
         self.head: RequestHead | None = None
         self.tail = b""
