@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from own_cases import ROOT, TABLE, request, samples
+from rules_page import PAGE, page
 
 from extproc.model.verdict import Outcome
 from extproc.replay.curl import request_of
@@ -112,3 +113,7 @@ def test_the_corpus(judged, capsys):
             print("false alarm:", alarm)
     assert len(alarms) <= MAX_FALSE_ALARMS
     assert {kind for kind, percent in LEAST_PERCENT.items() if 100 * blocked[kind] < percent * total[kind]} == set()
+
+
+def test_the_page_of_the_rules_is_current(own):
+    assert PAGE.read_text(encoding="utf-8") == page(own), "run: python tests/seclang/rules/rules_page.py"
