@@ -54,7 +54,7 @@ class _Worker:
 
 
 def run(settings: ServerSettings, load: Callable[[], Inspector], enter: Enter | None = None) -> int:
-    """Serves until SIGTERM or SIGINT. `load` runs once, before the first fork; what it raises goes to the caller.
+    """Serves until SIGTERM or SIGINT; SIGHUP is passed over with a line. `load` runs once, before the first fork; what it raises goes to the caller.
 
     Returns the exit code: 0 after a drain, 1 if a worker could not start.
     """
@@ -93,7 +93,7 @@ class _Supervisor:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Signals become bytes in a pipe, so that waiting for them and for workers is one select."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
         before = {number: signal.signal(number, lambda *_: None) for number in numbers}
         old = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         try:
@@ -111,6 +111,8 @@ class _Supervisor:
             if signal.SIGTERM in received or signal.SIGINT in received:
                 self._stop()
                 return 0
+            if signal.SIGHUP in received:  # to many servers it means: load anew; here it must at least not mean: end
+                _say("SIGHUP does nothing here: rules are loaded at start, so a restart loads new ones")
             for worker in self._reap():
                 if worker.number not in self._ready:
                     _say(f"worker {worker.number} could not start on {worker.address}")
@@ -215,7 +217,8 @@ def _become_worker(parent: int) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the supervisor decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal: the supervisor decides
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

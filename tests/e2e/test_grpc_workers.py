@@ -174,6 +174,19 @@ def test_workers_die_with_their_supervisor() -> None:
         eventually(lambda: not any(is_running(pid) for pid in workers))
 
 
+def test_a_hangup_is_told_and_ends_nothing() -> None:
+    with serving(address := free_address()) as server:
+        before = server.workers()
+        for pid in (server.process.pid, *before):
+            os.kill(pid, signal.SIGHUP)
+        with grpc.insecure_channel(address, NO_PROXY) as channel:
+            assert kind(Stream(channel).ask(head())) == "request_headers"
+        assert server.workers() == before
+        server.process.terminate()
+        assert server.process.wait(20) == 0
+        assert "a restart loads new ones" in server.output()
+
+
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

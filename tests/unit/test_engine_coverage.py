@@ -210,9 +210,15 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return Plan(replace(ruleset, bodies=replace(ruleset.bodies, limits=limits)))
 
 
-def play(plan: Plan, mode: Mode, script: Script, publish: Callable[[Decision], None] | None = None) -> list[Decision]:
+def play(
+    plan: Plan,
+    mode: Mode,
+    script: Script,
+    publish: Callable[[Decision], None] | None = None,
+    inspect_response: bool = False,
+) -> list[Decision]:
     decisions: list[Decision] = []
-    inspector = EngineInspector(plan, EngineSettings(mode, inspect_response=True), publish or decisions.append)
+    inspector = EngineInspector(plan, EngineSettings(mode, inspect_response), publish or decisions.append)
     script(inspector.open())
     return decisions
 
@@ -221,7 +227,7 @@ def play(plan: Plan, mode: Mode, script: Script, publish: Callable[[Decision], N
 @pytest.mark.parametrize("name", ENDS)
 def test_the_event_says_how_much_was_seen(plan: Plan, name: str, mode: Mode) -> None:
     script, blocking, watching, coverage = ENDS[name]
-    [decision] = play(plan, mode, script)
+    [decision] = play(plan, mode, script, inspect_response="response" in name)
     told = f"{decision.verdict} {decision.would}"
     assert (told, decision.coverage.value, decision.coverage_reason) == (
         blocking if mode is Mode.BLOCK else watching,
