@@ -37,6 +37,9 @@ MAX_BOUNDARIES = 4
 MAX_VARIANTS = 16
 """Resolved gate settings kept per segment; more run the segment unresolved."""
 
+SEEN_ONCE = 16_384
+"""Hashes of values that came once; more start anew."""
+
 MAX_KEYS = 4096
 """Remembered keys of a collection; more start anew."""
 
@@ -244,6 +247,7 @@ class Plan:
         self.guards = [None if is_value_rule(rule) else guard_of(rule) for rule in self.rules]
         self._classes: dict[int, ValueClass] = {}
         self._remembered = 0
+        self._seen_once: set[int] = set()
         self._masks: dict[tuple[str, object], int] = {}
         self._tx_keys = sorted(_constant_tx_keys(self.rules))
         self._tx_keys_of: dict[Target, tuple[bytes, ...]] = {}
@@ -321,15 +325,23 @@ class Plan:
         if not may_remember or len(value) > MEMO_BYTES:
             return value_class.match(value, scanned)
         fired = value_class.recall(value)
-        if fired is None:
-            fired = value_class.match(value, scanned)
-            if not self.is_secret_value(value):
-                self._remembered += 1
-                if self._remembered > MEMO_CLASSES_VALUES:
-                    self._remembered = 0
-                    for other in self._classes.values():
-                        other.forget()
-                value_class.remember(value, fired)
+        if fired is not None:
+            return fired
+        fired = value_class.match(value, scanned)
+        # Most values never come again. Only one that does is worth a place and a look for secrets in it;
+        # until then its hash is all that stays.
+        mark = hash(value) ^ id(value_class)
+        if mark not in self._seen_once:
+            if len(self._seen_once) >= SEEN_ONCE:
+                self._seen_once.clear()
+            self._seen_once.add(mark)
+        elif not self.is_secret_value(value):
+            self._remembered += 1
+            if self._remembered > MEMO_CLASSES_VALUES:
+                self._remembered = 0
+                for other in self._classes.values():
+                    other.forget()
+            value_class.remember(value, fired)
         return fired
 
     def match_large(
