@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "up": Command("extproc.cli.up", "the pair in the foreground: the engine, and a real Envoy in front of the app"),
     "serve": Command("extproc.cli.serve", "the engine alone: the gRPC server that Envoy asks"),
     "test": Command("extproc.cli.rule_tests", "run go-ftw tests against rules, without a server"),
+    "check": Command("extproc.cli.check", "load rules or a configuration as the server would, and name every finding"),
     "explain": Command("extproc.cli.explain", "why a request is blocked or not: matches, decoding, what would cure it"),
     "envoy-config": Command("extproc.cli.envoy_config", "print Envoy's bootstrap for the same flags"),
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -200,3 +202,18 @@ def test_the_console_script_knows_it():
         [sys.executable, "-m", "extproc", "explain", "--help"], capture_output=True, text=True, timeout=60, check=True
     )
     assert "--incident ID" in ended.stdout
+
+
+@pytest.mark.crs
+def test_the_core_rule_set_is_explained_and_cured(capsys):
+    crs = Path(os.environ.get("CRS_DIR") or Path(__file__).parents[3] / "shared" / "crs")
+    if not (crs / "rules").is_dir():
+        pytest.skip("no Core Rule Set: set CRS_DIR")
+    command = ["curl", "http://shop.example/p?q=1%27%20UNION%20select%202,3--%20-", "-A", "Mozilla/5.0"]
+    assert main(["explain", "--crs", str(crs), "--json", *command]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["verdict"], record["decided_by"]["id"], record["cured"]) == ("block", 949110, "allow")
+    assert {one["rule"] for one in record["exclusions"]} >= {942100}
+    assert all(one["proved"] and one["variable"] == "ARGS:q" for one in record["exclusions"])
+    assert record["prefilter"]["rules_gated"] > 100
+    assert record["prefilter"]["spared"] > record["prefilter"]["run"]

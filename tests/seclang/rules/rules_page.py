@@ -20,8 +20,8 @@ A match adds points: CRITICAL 5, ERROR 4, WARNING 3. At 5 points the request is 
 is enough. Rules with a status of their own deny at once.
 
 For each rule: where it looks, what it undoes before it looks, a text that it matches and a harmless one that no rule
-matches. Both are tested in several places (query, form, JSON, cookie, header, path), beside more of their kind: `tests/seclang/rules/own.yaml`.
-This page is made of that file by `tests/seclang/rules/rules_page.py`.
+matches. Both are tested in several places (query, form, JSON, cookie, header, path), beside more of their kind:
+`tests/seclang/rules/own.yaml`. This page is made of that file by `tests/seclang/rules/rules_page.py`.
 """
 
 SECTIONS = {
