@@ -5,8 +5,10 @@ The order is that of one long file: preamble, the files named, closing lines.
 
 from __future__ import annotations
 
+import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,26 @@ def load_ruleset(
 ) -> Ruleset:
     """Read, parse and compile. `defaults` holds where no directive says otherwise.
 
-    Raises SecLangErrors with all findings of the first stage that has any.
+    `cache_directory` keeps what is dear to work out between starts. Raises SecLangErrors with all findings of
+    the first stage that has any.
     """
+    with _without_collector():
+        return _load_ruleset(sources, defaults, cache_directory)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Loading makes a hundred thousand objects that all stay: looking for garbage among them is a tenth of its time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _load_ruleset(sources: Sources, defaults: BodySettings, cache_directory: Path | None) -> Ruleset:
     statements: list[Statement] = parse(sources.preamble, PREAMBLE_FILE)
     statements += load(list(sources.files))
     statements += parse(sources.closing, PREAMBLE_FILE)

@@ -329,7 +329,18 @@ class Compiler:
             return lambda rule: any(rule.id in one for one in ranges)
         wanted = directive.arguments[0]
         if directive.name.endswith("ByTag"):
-            return lambda rule: any(_is_named(wanted, tag.encode()) for tag in rule.tags)
+            known: dict[str, bool] = {}  # tags are few, the rules that bear them many
+
+            def has_tag(rule: Rule) -> bool:
+                for tag in rule.tags:
+                    is_named = known.get(tag)
+                    if is_named is None:
+                        is_named = known[tag] = _is_named(wanted, tag.encode())
+                    if is_named:
+                        return True
+                return False
+
+            return has_tag
         return lambda rule: rule.msg is not None and _is_named(wanted, rule.msg.source)
 
     def _remove(self, directive: syntax.Directive) -> None:
