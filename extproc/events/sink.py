@@ -1,7 +1,7 @@
 """Where events go: whole lines to a file, stdout or stderr, written by a thread so that no verdict waits.
 
 `write` only puts a line into a bounded queue. When the queue is full (a slow or full disk) the line
-is dropped and counted: an answer to a request never waits for a log. The file exists from the
+is dropped, counted and told on stderr: an answer to a request never waits for a log. The file exists from the
 constructor on; several processes may append to it, because every line is one `write(2)` with
 O_APPEND. The thread is started after fork, by each worker for itself.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import queue
+import select
 import sys
 import threading
 import time
@@ -33,6 +34,8 @@ KEPT_FILES = 5
 
 STDOUT, STDERR = "-", "&2"
 """Targets that are no file."""
+
+STDERR_DESCRIPTOR = 2
 
 
 class EventSink:
@@ -59,6 +62,8 @@ class EventSink:
         self._is_stopping = threading.Event()
         self._is_torn = False
         self._has_reported = False
+        self._told_dropped = 0
+        self._is_dropping = False
         self._checked_at = time.monotonic()
 
     def start(self) -> None:
@@ -71,12 +76,16 @@ class EventSink:
         """Queue one line that ends in a newline. False: dropped and counted. Never blocks, never raises."""
         with self._lock:
             is_full = self._lines.qsize() >= QUEUE_LINES or self._queued_bytes + len(line) > QUEUE_BYTES
-            if is_full or self._is_stopping.is_set():
-                self.dropped += 1
-                return False
-            self._queued_bytes += len(line)
-            self._lines.put(line)
-        return True
+            if not is_full and not self._is_stopping.is_set():
+                self._queued_bytes += len(line)
+                self._lines.put(line)
+                return True
+            self.dropped += 1
+            is_news = is_full and not self._is_dropping
+            self._is_dropping |= is_full
+        if is_news:
+            _say(f"events: {self._name} takes no more; lines are dropped until it does")
+        return False
 
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Write what is queued, for at most `timeout_s`; lines that could not be written are counted."""
@@ -116,12 +125,19 @@ class EventSink:
         except OSError as error:
             if not self._has_reported:
                 self._has_reported = True
-                where = self._path or {STDOUT: "stdout", STDERR: "stderr"}[self._target]
-                print(f"events: cannot write to {where}: {error.strerror}; retrying", file=sys.stderr, flush=True)
+                _say(f"events: cannot write to {self._name}: {error.strerror}; retrying")
             return False
         self._has_reported = False
         self.written += 1
+        if self._is_dropping and self._lines.qsize() < QUEUE_LINES // 2:
+            with self._lock:
+                lost, self._told_dropped, self._is_dropping = self.dropped - self._told_dropped, self.dropped, False
+            _say(f"events: {self._name} takes lines again; {lost} were dropped")
         return True
+
+    @property
+    def _name(self) -> str:
+        return str(self._path) if self._path else {STDOUT: "stdout", STDERR: "stderr"}[self._target]
 
     def _look_after_file(self, next_bytes: int) -> None:
         """Reopen a file that was moved away, and move it away when it is large enough."""
@@ -150,6 +166,14 @@ class EventSink:
             fresh = _open(self._path)
             os.close(self._fd)
             self._fd = fresh
+
+
+def _say(text: str) -> None:
+    """A line on stderr, if it takes one now: whoever calls may be answering a request."""
+    room = select.poll()
+    room.register(STDERR_DESCRIPTOR, select.POLLOUT)
+    if room.poll(0):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _open(path: Path) -> int:

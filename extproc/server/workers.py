@@ -54,7 +54,9 @@ class _Worker:
 
 
 def run(settings: ServerSettings, load: Callable[[], Inspector], enter: Enter | None = None) -> int:
-    """Serves until SIGTERM or SIGINT; SIGHUP is passed over with a line. `load` runs once, before the first fork; what it raises goes to the caller.
+    """Serves until SIGTERM or SIGINT; SIGHUP is passed over with a line.
+
+    `load` runs once, before the first fork; what it raises goes to the caller.
 
     Returns the exit code: 0 after a drain, 1 if a worker could not start.
     """

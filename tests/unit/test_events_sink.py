@@ -137,6 +137,21 @@ def test_a_reader_that_does_not_read_costs_no_verdict(tmp_path: Path, monkeypatc
     os.close(reader)
 
 
+def test_dropped_lines_are_told_once_and_counted_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "QUEUE_LINES", 4)
+    path = tmp_path / "events.json"
+    sink = EventSink(str(path))
+    for _ in range(7):
+        sink.write(b"x\n")
+    assert capsys.readouterr().err == f"events: {path} takes no more; lines are dropped until it does\n"
+    sink.start()
+    wait_for(lambda: sink.written == 4)
+    sink.stop()
+    assert capsys.readouterr().err == f"events: {path} takes lines again; 3 were dropped\n"
+
+
 def _append(path: str, worker: int, count: int) -> None:
     sink = EventSink(path)
     sink.start()
