@@ -98,7 +98,10 @@ class EventSink:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 self.dropped += max(self._lines.qsize() - 1, 0)
-                return
+                is_first = False  # the thread may still need the file
+            if self.dropped > self._told_dropped:
+                _say(f"events: {self.dropped - self._told_dropped} lines were not written to {self._name}")
+                self._told_dropped = self.dropped
         if is_first and self._path:
             os.close(self._fd)
 

@@ -111,7 +111,7 @@ def test_a_torn_line_is_ended_and_written_again(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "a").read_bytes() == b'{"a\n{"a":1}\n'
 
 
-def test_a_disk_that_stays_full_does_not_hold_up_stop() -> None:
+def test_a_disk_that_stays_full_does_not_hold_up_stop(capsys: pytest.CaptureFixture[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     sink = EventSink("/dev/full")
@@ -120,6 +120,7 @@ def test_a_disk_that_stays_full_does_not_hold_up_stop() -> None:
         sink.write(b"lost\n")
     sink.stop(timeout_s=20)
     assert (sink.written, sink.dropped) == (0, 5)
+    assert "events: 5 lines were not written to /dev/full\n" in capsys.readouterr().err
 
 
 def test_a_reader_that_does_not_read_costs_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
