@@ -105,8 +105,8 @@ def test_prefilter_and_memo_change_nothing(ruleset: Ruleset, requests) -> None:
     matched = 0
     for sent in requests(ruleset):
         expected = told(slow.decide(sent))
-        assert told(fast.decide(sent)) == expected, sent
-        assert told(fast.decide(sent)) == expected, ("remembered", sent)
+        for time_sent in ("new", "marked as seen", "remembered"):
+            assert told(fast.decide(sent)) == expected, (time_sent, sent)
         assert told(forgetful.decide(sent)) == expected, ("no memo", sent)
         matched += len(expected[-1])  # type: ignore[arg-type]
     assert matched > 1000
