@@ -35,21 +35,20 @@ THREE = """
 
 FOUR = """
     1 [nsv] U E
-    E V ) [;c]
     E [1sv] k n
     E [1v] [ns)] [;c]
-    E [ns] [1)] ;
+    E [ns] [1)] [;c]
     E k 1 [nsv)]
     E k [1v] [s)]
     E k [ns] [1)]
     E k s [1v)]
-    E s [1v)] [;c]
     T n V ;
     U E V [;c]
     U E k V
     [1E] s v [;c]
+    [1ns] [o&] V U
     V & [1svk] c
-    V & [sE] [1v]
+    V & [sE] [1sv]
     V & v [s;Uc]
     V ) [&B] V
     V ) [o&B] [sv]
@@ -57,208 +56,279 @@ FOUR = """
     V B V [;c]
     V U E [1nsvf;kc]
     V U [1svE;] c
-    V [&U] E [1nsvc]
-    V [Eok&UB] [1sv] [;c]
-    V [o&] V U
+    V [Eok&B] [1sv] [;c]
+    V [o&] s [;Uc]
     [1s] [vok&B] s [;c]
+    [1sv] & V [;Uc]
     [1sv] ) [o&B] [1sv]
+    [1sv] [&U] E V
     [1sv] [Ek&B] V c
     [1sv] [k&B] V [;c]
-    [nsE] 1 [sv] [;c]
+    [ns] [1ok&B] [sv] [;c]
+    [sE] 1 [nsv] [;c]
     f ( ) [Uc]
     f ( V )
     n [1s] U E
-    s [1Ek&B] [nsv] c
     s [1v] U E
     s [o&] V [;U]
     v ) [o&B] V
 """
 
 FIVE = """
+    1 [n);&UBTt] E ( [1nsvf]
     1 [n);&U] E V [oc]
+    1 [nE)k] U E [1vfk]
     1 [nsv] U E [;kc]
+    E [(k] V & [1nsvf(]
     E [(k] V ) [;ok&Uc]
-    E [(k] [nfo] ( [1svf]
-    E [1ns] [ok] V [)k]
+    E [(k] V [,&] f
+    E [1ns] o [nsv] [f(),;k&UB]
     E V ) ; [E(Ttc]
     E V ) [o&] [1nsvf(]
     E V [,ok&B] f (
-    E V [fok&B] ( [1nsvfE]
+    E V [;ok&U] ( E
     E V [k&B] V [)o]
+    E V k [1sv] [)ok]
     E V k n [);kUc]
-    E V o [sv] [f(),;k&UB]
-    E [1nsvo] [;kU] ( E
-    E [fk] ( [1nsv)] [,&]
-    E [fk] ( [fE] [1(]
-    E f ( [1nsvo] )
-    E k ( [1svE] [sf(]
-    E k [1ns] [v)] [;okc]
-    E k V [,k&B] [1nsvf(]
+    E [1nsvk] [fo&B] ( [1nsvf]
+    E [1nsvo] [ok&] ( E
+    E [1s] [v)] o [sf(]
+    E [1v] [n)] k n
+    E [fk] ( E [1nsvf(k]
+    E [fk] ( [1nsvo] )
+    E [fk] ( [1sv] [sf),o&]
+    E [v(] [ns] o [svf(]
+    E f ( ) [1nsvf,;ok&UB]
+    E k ( [ns] [1f(),o&]
+    E k 1 [nsv] [f;kc]
     E k V [f,;k&UB] (
-    T ( [ns] [nsv)] [)o]
-    T [n(] V o [svf(]
+    E k [1s] v [f;okc]
+    E k [1sv] [ok&B] [1nsvf(]
+    E k [ns] [1)] [;kc]
+    E k n [(k&B] [1svf]
+    E k v s [f;okc]
+    E s o [1sv] [sf(),;k&UB]
+    T ( [ns] [nsv] [)o]
+    T [nf] ( [1sv] [)o]
+    T n [1ns] o [1nsvf(]
     U E ( V [),o]
-    U E V [,ok] [nsvf(]
+    U E V [,ok] [1nsvf(]
     U E [nf] ( )
-    U E k V [,;okc]
-    [1E&] n U E [1nsvf(k]
-    [1ET] [nf] ( [1sv] o
-    [1ET] [nf] ( [sv] [)o]
-    [1ET] n [(,&] f (
+    U E k [1sv] [,;okc]
+    U E k n [(,;kc]
+    [1E] [nfk] ( [1sv] o
+    [1E] [nfk] ( [sv] [)o]
     [1E] n ) U E
-    [1ns] ) [;U] [ET] [nsvf(k]
-    [1ns] [)k] [;U] E [1v]
-    [1ns] [fE,o&] [1n(k] f (
-    [1ns] [ok&] V [;U] [ETc]
-    [1ns] k ) [;U] [ET]
-    [1ns] o V [)U] [vfE,;ok&c]
-    [1ns] o [1sv] [)k] [UB]
-    [1ns] o [1sv] [k&BT] [1nsvfE(]
-    [1ns] o [nsv] [(&] [EU]
+    [1E] n U ( E
+    [1E] n [(,&] f (
+    [1ns] [o&] V ) [ok&Uc]
+    [1ns] [sE,ok&UBTA] f ( [1nsvf)]
+    [1ns] k [1n)] [;U] [ET]
+    [1ns] o [nsv] [(&BTt] E
+    [1ns] o [nsv] k [)UB]
+    [1ns] o [sv] ) [fE,;ok&UBc]
+    [1ns] o [sv] [()&] [EU]
     [1ns] o [sv] [;UTt] [ET]
-    [1ns] o [sv] [E&U] [1svf(k]
+    [1ns] o [sv] [Ek&BT] [1nsvf(]
+    [1ns] o [sv] [UTA] [svf(Tt]
     [1ns] o v [sE] [1vf(oU]
-    [1nsv)] U E [(k] [1nsvf]
+    [1nsv)] U E ( [1nsvfEo]
     [1nsv)] U E V [ok]
-    [1nsv)] U E [1s(k] [vo]
+    [1nsv)] U E k [1nsvf(]
+    [1nsvE] [fE,kU] ( f (
     [1nsvE] f ( ) [1nsvfokU]
+    [1nsvE] f ( n [,o]
     [1nsvE] k [1nsv)] [E&B] [1svf(]
     [1nsvEk&UT] f ( f (
-    [1nsvU] [fEk] ( V o
+    [1nsvU] [fE] ( V o
+    V & V ) [o&Uc]
     V & V U [E(;c]
+    V & [1sv] [EkBT] n
+    V & [sE] [1v] [;c]
+    V & [sk] o [1nsvf(]
     V & [vE] s [;oc]
     V & k [no] k
-    V & s [1vU] [;c]
     V ) & V [f);oUBc]
     V ) ; [ET] [1nsvf(ok]
+    V ) ; [ETt] [ok]
     V ) B 1 [n;ok&Uc]
     V ) [E,ok&B] ( [1nsvf]
-    V ) [Eo&B] V [;oc]
     V ) [Eok&B] f (
-    V ) [o&U] ( E
-    V ) [o&] V [);&UBc]
+    V ) [fE,ok&B] ( f
+    V ) [o&B] ( [1nsvfE]
     V ) [oB] V [;k&Uc]
-    V ) [okB] n [;k&UBc]
-    V ) k [(B] [1nsvf]
-    V ) k [1nsvU] [E;&UB]
-    V ; T [1nsv(;] [fc]
-    V ; T [1nsvfok] (
-    V ; [ET] [(k] [1nsvfE(]
+    V ) [ok&] V [;&UB]
+    V ) [okB] n [;k&Uc]
+    V ) k B [1nsvf(]
+    V ) k [1nsvU] E
+    V ) o V [);k&UBc]
+    V ; T [1nsv(;] c
+    V ; T V [f(,;okTtc]
+    V ; T [n(k] [1nsvf(]
     V ; [ET] V [,;okTtc]
     V ; [ET] [fk] (
-    V ; [Tt] [nk] [1nsvf(ok]
+    V ; [ET] [n(] E
+    V ; [ETt] k [1svf(o]
+    V ; [Tt] [1ok] (
+    V ; [Tt] k [1svf(ok]
+    V A [svT] U E
     V A [svTt] o [1nsvf(]
+    V B V [,ok&B] [f(]
     V B V [k&B] [1nsvf(]
     V E U [1sv] [,oc]
     V E V T [1nsvf(]
+    V E V [oT] [nsvf(]
+    V E [fU] ( [1nsvf]
     V E o k n
     V T V [(o] f
     V T n V [oc]
+    V T n [E(oT] [1svf(]
     V T n [E;kT] n
-    V U E V [nsf(),;ok&UBc]
-    V U E [1nsvf;k] [;c]
+    V U E V [sf(),;ok&UBc]
     V U E [1nsvf] [(,;c]
+    V U E [1sk] [nsvf();o&Uc]
+    V U E [1vo] [nk]
+    V U E [s(k] [1vfo]
     V U [EoT] n [1sf(]
     V U [Eok] ( E
     V [&B] V [okB] [1svf(]
-    V [&UB] E ( [1nsvfo]
+    V [&T] [nE(] f (
+    V [&UBT] [fE] ( [1nsvf]
+    V [&U] E ( [1nsvfo]
     V [);&UTt] E [(k] [1nsvf(]
+    V [)U] [EB] V [oc]
+    V [)k] U E [1nsvf(k]
     V [)o&] k [1sv] o
-    V [,oT] [nf] ( [1svf]
-    V [;&U] E V [,;okc]
-    V [;Tt] T n [nEkTt]
+    V [;&U] E V [;okc]
+    V [;U] T n [1nsvf(]
+    V [E)k] U E [fk]
     V [E,ok&UBTA] f ( [1nsvf)]
-    V [ET] n [oT] [nsvf(]
-    V [Ek&BA] [1sv] U E
+    V [Ek&B] V U E
     V [Ek&UBTA] s o [1nsvf(]
-    V [Ek&UBT] [1sv] o [svf(]
-    V [Eo&UTA] ( [nsv] [)o]
+    V [Ek&] V ; [Tt]
+    V [EkUT] [1sv] o [1svf(]
+    V [Eo&UT] ( V [)o]
     V [Eok&UBA] f ( [1nsvfE)]
-    V [Eok&] V ; [Tt]
     V [Tt] E V [no]
+    V [Tt] T n [nEkTt]
     V [UB] [1sv] [,o] [f(]
+    V [UTt] E [1nv] [no]
     V [f,o&U] ( E [1nsvf(k]
+    V [fE,ok&UBTA] ( [nsv] o
     V [fE,ok&UBTA] ( f (
-    V [fo&] ( n [,o]
     V [k&B] V ; c
     V [k&B] V U [E(]
     V [k&T] n ; [ETt]
     V [k&] V ; [ETtc]
-    V [kB] [1sv] [&B] [1nsvf(]
-    V [kT] n E [1nsvf(]
+    V [k&] [1sv] E [nk]
     V [o&] ( E [1nsvf(ok]
     V [o&] ( V [),o&]
-    V [o&] V ) [o&Uc]
-    V [o&] [sv] [fkUB] (
-    V [o&] k [(o] [1nsvf]
-    V [oB] V [,&] [svf(]
-    V [oB] [nsv] [&B] [1n]
-    V [ok&] [1svU] E [nk]
-    V k ) [fEo&B] [f(]
+    V [o&] [1sv(k] f (
+    V [o&] [sv] [;U] [Ec]
+    V [o&] k [(&] [1nsvf]
+    V [ok] [sU] E [nk]
+    V k ) [fEo&B] (
+    V k [1nsv)] ; [ETt]
     V k [1sv)U] E [1nsvf(k]
+    V k [1sv)] [E&B] [1nsvf(]
+    V k [1sv)] [Eo&B] [f(]
     V o ( E [1nsvfE(ok]
-    V o [1s] [vE] [soU]
-    V o [sv] [UTA] [svf(Tt]
+    V o [sk] [f&] (
+    V o [sv] [EU] [1svf(ok]
     V o k V c
-    V o s [1Ek&BTA] [nsvf(]
-    V o s [1vfE,k&UBTA] (
+    V o s [&UBTt] [1E]
+    V o s [)&U] [fEk]
+    V o s [1E,k&BTA] [nsvf(]
+    V o s [1vE()k&] U
+    V o s [;UTtA] T
+    V o s [vE] [sf(oU]
+    [1sE&] v o s [1vf(U]
+    [1sET] v [fo] ( [1nsvf]
     [1sE] [vk] s o [1nsvf(]
-    [1sEk&] v o [s(] [1vf]
-    [1s] [1svE),ok&UBTA] f ( f
-    [1s] [svE,ok&UBTA] f ( [1nsvf)]
-    [1s] o [nsv] [Ek] [1svf()U]
+    [1s] [fE,ok&] [n(] [fA] (
+    [1s] [o&] V [;U] [ETc]
+    [1s] [oT] n [E(oT] [1svf]
+    [1s] [ok] V [E&B] [1nsvf(]
+    [1s] o V [)U] [fE,;ok]
+    [1s] o V [,kUT] [1sf(]
+    [1s] o [sv] [;T] [nETt]
     [1svEk&T] f ( [1nsv)] [)o]
+    [1svU] E [(kU] f (
     [1svU] E [fkU] ( [1nsvf]
-    [1sv] & V [EkBT] n
-    [1sv] E k [(U] [1svfE]
+    [1svU] [(Ut] E f (
+    [1sv] & V [EokBT] n
+    [1sv] ; [Tt] [kT] n
+    [1sv] E k [(U] [1svfE(]
     [1sv] E k V [;oUTtc]
+    [1sv] [();&UTt] E k [nf]
     [1sv] [()o] U ( E
-    [1sv] [(k&UTt] [E(] f (
     [1sv] [fE,o&UBT] ( V [)o]
-    [1sv] [kB] [1nsv)] [&B] n
+    [1sv] [fE,ok&UTA] ( [nsv] [)o]
     [1sv] f ( [1)] [no]
-    [1sv] o [1ns] [;BT] [nE]
-    [1sv] o k [(&] [1nsvf]
     [1svfU] ( E n k
-    [E&T] V o f (
+    [E&T] V o ( [1nsvf]
+    [E&T] V o [sv(] f
+    [E&] [1ns] o [svf] (
+    [E&] [1ns] o v [sf(U]
     [E&] V U E [1nsvf(k]
-    [E&] [ns] o [1sv] [sf(U]
+    [E&] V o s [1vf(U]
+    [ET] ( V [fo] (
+    [ET] ( [1s] v [)o]
     [ET] ( [nf] ( [1svf]
-    [ET] V [fo] ( [1nsvf]
-    [EU] ( E [f(k] [1(]
-    [Ek&T] ( V o [nsvf(]
-    [Ek&T] [1sv] o ( [1nsvf]
-    [Ek&] [1sv] o s [1vf(,]
+    [ET] ( n 1 [)o]
+    [ET] [n(] f ( [1nsvf)]
+    [Ek&T] ( [1ns] o [nsvf(]
+    [Ek&T] ( [sv] o [1sf(]
+    [Ek&T] [1sv] o f (
+    [Ek&] s o 1 [nsvf(,]
+    [Ek&] s o [ns] [1f(]
     [Ek] V [,k] ( [1nsvf]
-    [Ek] s o V [f(,k]
+    [Ek] [1sv] o s [1vf(,k]
+    [fE&T] ( V ) [fo]
     [fE&] ( V ) [oU]
-    [fEU] ( E [(k] [1nsvf]
-    [fEU] ( E V [)o&]
-    [fE] ( V ) [1nsvfE,;ok&UBc]
-    [fE] ( V [)&] [1nsvf]
+    [fEU] ( E [(k] [1nsvf(]
+    [fEU] ( E V [)o]
+    [fE] ( E V [)o&]
+    [fE] ( V ) [1nsvf,;ok&UBc]
+    [fE] ( [fE] ( [1nsvfE]
     [fEk&T] ( f ( [1nsvf)]
-    [fEk&T] ( s o [1nsvf(]
     [fU] ( E [no] k
-    [fk] ( V ) [,okA]
+    [fk] ( V ) [E,okA]
     [nE&] 1 o [sv] [sf(U]
+    [nE&] s o V U
     [nEk&T] 1 o ( [1nsvf]
     [nEk&] 1 [ok] f (
+    [nsE] 1 [sv] ; c
+    [ns] [1Ek&UBTA] v o [sf(]
     [nsv] [fE,ok&UBT] ( [1sv] [)o]
-    [sE] [1sk] v o [sf(]
+    [sET] [1sv] f ( [1nsvf]
     [sE] [1vk] f ( [1nsvf)]
-    [svE] [fkA] ( V [)o]
-    f ( ) [1nsvE] [f(oU]
-    f ( ) [1sE,ok&UBT] [1nsvf(]
+    [sv] [o&] [ns] ) [o&Uc]
+    f ( ) [1nsvfEU] [(o]
+    f ( ) [1sEok] [nsvf(U]
+    f ( ) [;&BT] [nE]
     f ( ) [;UTt] [ETt]
+    f ( ) [E,ok&UBT] [1svf(]
+    f ( ) [Eo&U] [1svf(k]
+    f ( ) n [1fE(),o&U]
     f ( [1nsv)] [,o&] [1nsvf(]
     f ( [1nsv)kTt] , [f(]
-    k V [,kA] ( [nsvf]
+    f ( V ) [1nsvfE,;ok&UBTAc]
     k V [,kA] f (
+    k V [kA] [sv] o
+    k V k V U
     k V k [1sv] [oU]
-    k [1s] o [1sv] [sf(,kA]
-    s o 1 [n(&] [E(U]
-    s o V [Ek&UBTA] [svf(]
-    s o V [UT] [1svfE(Tt]
+    k [1s] o [nsv] [f(,kA]
+    k [1sv] [,okA] ( [1nsvf]
+    n [1s] U E [;kc]
+    n [o&B] ( V [o&]
+    s [1v] U E [;kc]
+    s o 1 [nv(&] [E(U]
+    s o V [)k] [fUB]
+    s o V [;T] [nETt]
+    s o V [UTA] [svf(T]
+    s o [1s] [vEU] [sf(o]
+    s o [1sv] [Ek&] [1nsvf(kU]
     s o n [1E] [v(oU]
 """
 

@@ -1,7 +1,8 @@
 """A fragment of SQL → tokens (kind, text), tolerant as no database is: every byte sequence has tokens.
 
-One regex, tried at each position; the group that took part says which form was found. Every repetition
-in it is possessive or over one set of bytes, so a fragment is read in linear time.
+One regex, tried at each position; the group that took part says which form was found. Its repetitions are over
+alternatives that exclude each other, and nothing that follows them can fail for more than one place to stop: a fragment
+is read in linear time. Only sets of bytes are repeated possessively (CPython before 3.11.5 gets groups wrong).
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ _SPACES = rb"[\x00-\x20\x7f\xa0]*+"
 _IN_PLAIN_WORD = rb"[^\x00\x09-\x0d \xa0!\"#%&'()*+,\-/:;<=>?@\[\\\]^{|}~.`]"
 _IN_WORD = rb"[^\x00\x09-\x0d \xa0!\"#%&'()*+,\-/:;<=>?@\[\\\]^{|}~]"
 _IN_VARIABLE = rb"[^\x00\x09-\x0d !\"#%&'()*+,\-/:;<=>?@\\^`|~]"
-_DIGITS = rb"(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)"
-_SUFFIX = rb"(?:[DdFf](?=[\x00\x09-\x0d \xa0;Uu]|\Z))?+"
+_DIGITS = rb"(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)"
+_SUFFIX = rb"(?:[DdFf](?=[\x00\x09-\x0d \xa0;Uu]|\Z))?"
 
 
 def _inside(quote: bytes) -> bytes:
     """What follows an opening quote, to the closing one or the end; doubled and escaped quotes do not close."""
-    return rb"(?:[^\\" + quote + rb"]++|\\[\s\S]|" + quote * 2 + rb")*+(?:" + quote + rb"|\\)?+"
+    return rb"(?:[^\\" + quote + rb"]++|\\[\s\S]|" + quote * 2 + rb")*(?:" + quote + rb"|\\)?"
 
 
 def _oracle(closing: bytes) -> bytes:
     """The inside of q'(...)' after its opening bracket: to `closing` and a quote, or the end."""
-    return rb"(?:(?!" + closing + rb"')[\s\S])*+(?:" + closing + rb"')?+"
+    return rb"(?:(?!" + closing + rb"')[\s\S])*(?:" + closing + rb"')?"
 
 
 _NOT_BEFORE_LITERAL = rb"[BbXxEe](?!')|[Nn](?!'|[Qq]')|[Qq](?!')|[Uu](?!&')"
@@ -41,18 +42,20 @@ _FIRST_LETTER = rb"(?:[AC-DF-MO-PR-TV-WYZac-df-mo-pr-tv-wyz_\x80-\x9f\xa1-\xff]|
 """A letter that begins a word, not a literal: b'01' x'4F' n'..' e'..' q'(..)' nq'(..)' u&'..'."""
 
 _AFTER_DASHES = rb"(?=[\x00\x09-\x0d \xa0]|\Z)"
-_BLOCK_COMMENT = rb"/\*(?:(?!\*/)[\s\S])*+(?:\*/)?+"
-_EVIL = rb"/\*!(?:(?!\*/)[\s\S])*+(?:\*/)?+|/\*(?:(?!\*/|/\*)[\s\S])*+/\*(?:/|(?:(?!\*/)[\s\S])*+\*/)"
+_IN_COMMENT = rb"(?:[^*]++|\*(?!/))*"
+_BLOCK_COMMENT = rb"/\*" + _IN_COMMENT + rb"(?:\*/)?"
+# For MySQL alone (`/*!`), or a comment within a comment.
+_EVIL = rb"/\*!" + _IN_COMMENT + rb"(?:\*/)?|/\*(?:[^*/]++|\*(?!/)|/(?!\*))*/\*(?:/|" + _IN_COMMENT + rb"\*/)"
 
 _FORMS: dict[str, bytes] = {
     "word": _FIRST_LETTER + _IN_PLAIN_WORD + rb"*+(?![.`])",
     # What is never the beginning of something longer; what a run of the same folds to is read in one go.
-    "mark": rb"[,?{}\]]|[=%^](?:[=%^][=%^])*+|\+++|~++|\(++|(?<=\))\)++|\)|(?:\\(?!N))++"
-    + rb"|-(?!-)|/(?!\*)|\.(?![0-9])|:(?![:=])|\*(?!=)",
+    "mark": rb"[,?{}\]]|[=%^](?:[=%^][=%^])*|\+++|~++|\(++|(?<=\))\)++|\)|(?:\\(?!N))+"
+    + rb"|-(?!-)|/(?!\*)|\.(?![0-9])|:(?![:=])|\*(?!=)|<(?![=<>@])|>(?![=>])|&(?![&=])|!(?![!=<>])|(?<=;);++|;",
     "string": rb"'" + _inside(rb"'") + rb"|\"" + _inside(rb'"')
     # National and escaped strings, when anything follows the quote; PostgreSQL's $tag$..$tag$; Oracle's q'(..)'.
     + rb"|[NnEe]'(?=[\s\S])" + _inside(rb"'") + rb"|[Uu]&'" + _inside(rb"'")
-    + rb"|\$(?P<tag>[A-Za-z]*+)\$(?:(?!\$(?P=tag)\$)[\s\S])*+(?:\$(?P=tag)\$)?+"
+    + rb"|\$(?P<tag>[A-Za-z]*+)\$(?:(?!\$(?P=tag)\$)[\s\S])*(?:\$(?P=tag)\$)?"
     + rb"|[Nn]?+[Qq]'(?:\(" + _oracle(rb"\)") + rb"|\[" + _oracle(rb"\]") + rb"|\{" + _oracle(rb"\}")
     + rb"|<" + _oracle(rb">") + rb"|(?P<delimiter>[!-')-;=-Z\\-z|-\x7f])" + _oracle(rb"(?P=delimiter)") + rb")",
     "number": rb"0[Xx][0-9A-Fa-f\x00]++|0[Bb][01\x00]++|(?!0[BbXx])" + _DIGITS
@@ -64,13 +67,13 @@ _FORMS: dict[str, bytes] = {
     "dotted": _FIRST_LETTER + _IN_WORD + rb"*+",
     "evil": _EVIL,
     "comment": _BLOCK_COMMENT + rb"|--" + _AFTER_DASHES + rb"[^\n]*+",
-    "ansi": rb"--[^\n]*+|#(?:\s*+#\s*+#)*+",
-    "sign": rb"<=>|!!|!<|!=|!>|&=|&&|\*=|:=|::|<<|<=|<>|<@|>=|>>|\|\||\|/|\|=|[!&<>|;]"
-    + rb"|-(?:(?!--" + _AFTER_DASHES + rb")-)*+",
+    "ansi": rb"--[^\n]*+|#(?:\s*+#\s*+#)*",
+    "sign": rb"<=>|!!|!<|!=|!>|&=|&&|\*=|:=|::|<<|<=|<>|<@|>=|>>|\|\||\|/|\|=|\|"
+    + rb"|-(?:(?!--" + _AFTER_DASHES + rb")-)*",
     "variable": rb"@@?+(?:`" + _inside(rb"`") + rb"|'" + _inside(rb"'") + rb"|\"" + _inside(rb'"')
     + rb"|" + _IN_VARIABLE + rb"*+)",
     "back_quoted": rb"`" + _inside(rb"`"),
-    "name": rb"\[[^\]]*+\]?+|\$(?:\." + _IN_WORD + rb"*+)?+|0[BbXx]|[Nn][Qq]|[BbXxNnEeQq]",
+    "name": rb"\[[^\]]*+\]?+|\$(?:\." + _IN_WORD + rb"*+)?|0[BbXx]|[Nn][Qq]|[BbXxNnEeQq]",
 }  # fmt: skip
 MARKS: dict[bytes, str] = {
     **dict.fromkeys(b"<=> !< != !> &= *= := << <= <> <@ >= >> |/ |= & < = > ^ | #".split(), "o"),
@@ -97,12 +100,12 @@ def _any_of(words: Iterable[bytes]) -> bytes:
     branches = rb"|".join(re.escape(first) + _any_of(rest) for first, rest in rests.items())
     if not branches:
         return b""
-    return rb"(?:" + branches + rb")" + (rb"?+" if is_word else b"")
+    return rb"(?:" + branches + rb")" + (rb"?" if is_word else b"")
 
 
 _LIST = (
     rb"(?:(?:[0-9]++|(?!(?i:" + _any_of(WORDS) + rb")(?![A-Za-z0-9_]))[A-Za-z_][A-Za-z0-9_]*+)"
-    rb"[\x09-\x0d ]*+(?P<separator>[,=+*/%<>^-])(?![=<>@*-])[\x09-\x0d ]*+){3,}+"
+    rb"[\x09-\x0d ]*+(?P<separator>[,=+*/%<>^&|-])(?![=<>@*&|-])[\x09-\x0d ]*+){3,}"
 )
 """Names and numbers, a comma or an operator after each: folds to its beginning and end, however long it is."""
 
@@ -118,7 +121,7 @@ def _compile(is_long: bool, **others: bytes) -> re.Pattern[bytes]:
     return re.compile(_SPACES + rb"(?:" + rb"|".join(groups) + rb"|\Z)")
 
 
-_MYSQL_COMMENT = _FORMS["comment"] + rb"|#[^\n]*+(?:\s*+#[^\n]*+)*+"
+_MYSQL_COMMENT = _FORMS["comment"] + rb"|#[^\n]*+(?:\s*+#[^\n]*+)*"
 
 
 class Dialect(NamedTuple):
@@ -217,7 +220,7 @@ def tokenize(value: bytes, position: int, dialect: Dialect) -> Iterator[Token]:
             position = -1
 
 
-_STRING = re.compile(rb"(?:[NnEe]|[Uu]&)?(['\"])(?:(?!\1)[^\\]|\\[\s\S]|\1\1)*+\\?+(\1?)")
+_STRING = re.compile(rb"(?:[NnEe]|[Uu]&)?(['\"])(?:(?!\1)[^\\]|\\[\s\S]|\1\1)*\\?+(\1?)")
 
 
 def open_quote(text: bytes) -> bytes:

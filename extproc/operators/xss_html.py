@@ -49,9 +49,9 @@ _MARKUP = re.compile(
     rb"<(?:(?P<tag>[A-Za-z\x00][^\x09-\x0d />]*+)"
     rb"|/(?:(?P<end>[A-Za-z][^\x09-\x0d />]*+)|(?P<bogus>[^>]*+)>?+)"
     rb"|(?P<doctype>![Dd][Oo][Cc][Tt][Yy][Pp][Ee])"
-    rb"|!--(?P<comment>(?:[^-]++|-(?!\x00*+[-!]>))*+)(?:-\x00*+[-!]>)?+"
-    rb"|(?P<data>!\[CDATA\[)(?:[^\]]++|\](?!\]>))*+(?:\]\]>)?+"
-    rb"|%(?P<server>(?:[^%]++|%(?!>))*+)(?:%>)?+"
+    rb"|!--(?P<comment>(?:[^-]++|-(?!\x00*+[-!]>))*)(?:-\x00*+[-!]>)?"
+    rb"|(?P<data>!\[CDATA\[)(?:[^\]]++|\](?!\]>))*(?:\]\]>)?"
+    rb"|%(?P<server>(?:[^%]++|%(?!>))*)(?:%>)?"
     rb"|[!?](?P<declaration>[^>]*+)>?+)"
 )
 """What a `<` begins; before anything else it is text."""
@@ -59,7 +59,7 @@ _MARKUP = re.compile(
 _ATTRIBUTE = re.compile(
     rb"[/%(white)b]*+(?:(?P<close>>)|(?P<name>[^>/%(white)b][^=>/%(white)b]*+)[%(white)b]*+"
     rb"(?:=[%(white)b]*+(?:\"(?P<double>[^\"]*+)\"?+|'(?P<single>[^']*+)'?+|`(?P<back>[^`]*+)`?+"
-    rb"|(?P<unquoted>[^>%(white)b]++|(?=>)))?+)?+)" % {b"white": _WHITE}
+    rb"|(?P<unquoted>[^>%(white)b]++|(?=>)))?)?)" % {b"white": _WHITE}
 )
 """The next attribute of a tag, or the end of the tag. A quote that never closes has all the rest as its value."""
 

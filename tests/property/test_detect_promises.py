@@ -38,7 +38,10 @@ FRAGMENTS = st.one_of(st.lists(SQL, max_size=12), st.lists(HTML, max_size=12)).m
 @settings(max_examples=1500, deadline=None)
 @given(st.one_of(FRAGMENTS, st.binary(max_size=60)))
 @example(b"1eOR 1eAND")
-@example(b"0xUNION SELECT 1")
+@example(b"1 1eUNION 1eSELECT 1")
+@example(b"1 0xUNION 0xSELECT 1")
+@example(b"1--")
+@example(b"1/*")
 @example(b"a = in and b")
 @example(b"x \\Nunion select 1")
 def test_the_guard_of_sqli_changes_no_verdict(value: bytes) -> None:
