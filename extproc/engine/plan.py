@@ -69,19 +69,22 @@ def gate_key(rule: Rule) -> bytes | None:
     return target.key if does_nothing_else else None
 
 
-def keys_set(rule: Rule) -> set[bytes] | None:
-    """TX keys that the rule or a link of its chain may set; None: any key."""
-    keys: set[bytes] = set()
+def may_set(rule: Rule, key: bytes) -> bool:
+    """May the rule or a link of its chain set that TX key? A name made of macros may be any that begins like it."""
     for link in (rule, *rule.chain):
+        if link.has_capture and len(key) == 1 and key.isdigit():
+            return True
         for setvar in link.setvars:
             if setvar.collection != "TX":
                 continue
-            if not setvar.key.is_constant:
-                return None
-            keys.add(setvar.key.source)
-        if link.has_capture:
-            keys.update(b"%d" % number for number in range(10))
-    return keys
+            if setvar.key.is_constant:
+                if setvar.key.source == key:
+                    return True
+            else:
+                first = setvar.key.parts[0]
+                if key.startswith(first if isinstance(first, bytes) else b""):
+                    return True
+    return False
 
 
 def _constant_tx_keys(rules: Sequence[Rule]) -> set[bytes]:
@@ -267,8 +270,7 @@ class Plan:
                 }
         boundaries: set[int] = set()
         for place, rule in enumerate(rules):
-            keys = keys_set(rule)
-            if any(index > rule.index and (keys is None or key in keys) for index, key in gates.items()):
+            if any(may_set(rule, key) for key in {key for index, key in gates.items() if index > rule.index}):
                 boundaries.add(place + 1)
         if len(boundaries) > MAX_BOUNDARIES:
             # Later settings of the same gates are what cost: keep the rules, run the gates one by one.
