@@ -43,7 +43,7 @@ PHRASES_BAR = 1.5
 """Scan of prose with 100,000 phrases, over the same with 1,000."""
 
 LINEAR_BAR = 1.5
-"""CPU per KB of a body of 128 KB, over that of 4 KB."""
+"""CPU per KB of a body of 128 KB, over that of 32 KB: below that the rest of a request shows."""
 
 COUNTS = {
     "small GET": 60,
@@ -109,7 +109,8 @@ class Repeated:
         self._engine = engine
 
     def run(self, requests: Sequence[Sent]) -> float:
-        """CPU seconds of one pass after the first."""
+        """CPU seconds of one pass after the second: what comes once is not remembered."""
+        self._engine.run(requests)
         self._engine.run(requests)
         return self._engine.run([sent for sent in requests for _ in range(REPEATS)]) / REPEATS
 
@@ -296,8 +297,8 @@ def body_sizes(report: Report, rounds: int) -> None:
                 raw["us per request"][str(size)].append(each)
     for size in BODY_KB:
         report.row(f"JSON of {size} KB", median(per_kb[size]), unit="us/KB")
-    linear = median([big / small for big, small in zip(per_kb[128], per_kb[4], strict=True)])
-    report.row("per KB, 128 KB over 4 KB", linear, LINEAR_BAR)
+    linear = median([big / small for big, small in zip(per_kb[128], per_kb[32], strict=True)])
+    report.row("per KB, 128 KB over 32 KB", linear, LINEAR_BAR)
 
 
 def ddwaf(report: Report, rounds: int) -> None:

@@ -24,11 +24,11 @@ CANARY = "<script>alert(document.cookie)</script>"
 
 WORDS = tuple(
     """able about across after again along always among answer around autumn basket because before behind bicycle
-    blanket border bottle bread bridge bright broken brother build butter candle careful carpet carry castle chair
+    blanket border bottle bread bright broken brother build butter candle careful carpet carry castle chair
     change cheap child choose circle clean clear climb clock cloth cloud coffee colour comfort common copper corner
     cotton could count country cover cream cup daily dark daughter deliver desk different dinner doctor door dozen
-    dress drink early earth easy eight engine enough evening every example family famous farmer feather field finger
-    finish flower follow forest forward found fresh friend front fruit garden gather gentle glass gold grain green
+    dress drink early earth easy eight engine enough evening every example family famous farmer feather field
+    finish flower follow forest found fresh friend front fruit garden gather gentle glass gold grain green
     ground guide half hammer handle happy harbour heavy hollow honest house hundred island jacket journey kettle
     kitchen ladder large laugh leather lemon letter light little longer lunch machine market matter measure metal
     middle minute mirror money month morning mountain narrow needle neighbour never noise number office often onion
@@ -39,6 +39,7 @@ WORDS = tuple(
     valley velvet village visit wagon walnut warm water weather weight wheel while window winter wonder wooden
     yellow yesterday young""".split()  # noqa: SIM905  # a list of quoted words would be three pages long
 )
+"""None of them is the name of a Unix command or dot file: at PL2 those are attacks (`bridge`, `finger`, `forward`)."""
 
 TABLES = ("users", "accounts", "orders", "members", "customers", "payments")
 
