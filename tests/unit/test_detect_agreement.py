@@ -1,4 +1,4 @@
-"""Our detectors against libmodsecurity's: the same verdicts on the corpus, and on the tests of the Core Rule Set.
+"""@detectSQLi against libmodsecurity's: the same verdicts on the corpus, and on the tests of the Core Rule Set.
 
 The corpus (CORPUS_DIR, else ../shared/corpus) and the rules (CRS_DIR, else ../shared/crs) are read where they lie.
 """
@@ -17,7 +17,6 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from extproc.operators.detect_sqli import detect_sqli
-from extproc.operators.detect_xss import detect_xss
 
 modsecurity = pytest.importorskip("libmodsecurity", reason="libmodsecurity is the oracle of these tests")
 
@@ -35,7 +34,6 @@ needs_crs = pytest.mark.skipif(not (CRS / "rules").is_dir(), reason=f"no Core Ru
 RULES = """
 SecRuleEngine On
 SecRule ARGS "@detectSQLi" "id:1,phase:1,pass,log,capture,logdata:%{TX.0}"
-SecRule ARGS "@detectXSS" "id:2,phase:1,pass,log,capture,logdata:%{TX.0}"
 """
 
 
@@ -44,30 +42,23 @@ def oracle() -> tuple[object, object]:
     engine = modsecurity.ModSecurity()
     engine.set_log_callback(lambda text: None)
     rules = modsecurity.RulesSet()
-    assert rules.load(RULES) == 2
+    assert rules.load(RULES) == 1
     return engine, rules
 
 
-def ask(value: bytes) -> tuple[bytes | None, bool]:
-    """The fingerprint that libmodsecurity finds in `value`, and whether it finds code in it."""
+def ask(value: bytes) -> bytes | None:
+    """The fingerprint that libmodsecurity finds in `value`."""
     transaction = modsecurity.Transaction(*oracle())
     transaction.process_uri("/?q=" + quote_from_bytes(value, safe=""), "GET", "1.1")
     transaction.process_request_headers()
-    found = {message.rule_id: message.data for message in transaction.get_rule_messages()}
-    return found[1].encode("latin-1") if 1 in found else None, 2 in found
+    found: list[bytes] = [message.data.encode("latin-1") for message in transaction.get_rule_messages()]
+    return found[0] if found else None
 
 
-def differences(values: list[bytes]) -> list[tuple[str, bytes, object, object]]:
-    """Values of which the verdicts differ."""
-    found: list[tuple[str, bytes, object, object]] = []
-    for value in values:
-        fingerprint, has_code = ask(value)
-        sqli = detect_sqli(value)
-        if (fingerprint is None) != (sqli is None):
-            found.append(("sqli", value, fingerprint, sqli))
-        if has_code != (detect_xss(value) is not None):
-            found.append(("xss", value, has_code, not has_code))
-    return found
+def differences(values: list[bytes]) -> list[tuple[bytes, bytes | None, object]]:
+    """Values of which the verdicts differ: value, their fingerprint, ours."""
+    triples = ((value, ask(value), detect_sqli(value)) for value in values)
+    return [(value, theirs, ours) for value, theirs, ours in triples if (theirs is None) != (ours is None)]
 
 
 def read(name: str) -> list[bytes]:
@@ -85,7 +76,7 @@ def test_the_corpus_gets_the_same_verdicts(name: str, bar: float) -> None:
 @needs_corpus
 def test_fingerprints_are_the_same() -> None:
     values = read("attacks.jsonl")
-    pairs = [(ask(value)[0], detect_sqli(value)) for value in values]
+    pairs = [(ask(value), detect_sqli(value)) for value in values]
     both = [(theirs, ours[0]) for theirs, ours in pairs if theirs and ours]
     assert len(both) > 6000
     assert sum(theirs != ours for theirs, ours in both) <= (1 - ATTACK_BAR) * len(both)
@@ -94,7 +85,7 @@ def test_fingerprints_are_the_same() -> None:
 WORDS = (
     b"a foo 1 7 0x1 1.5 'x' 'y \"z\" @v null select union all from where or and not like in is = + - * / ( ) , ; "
     b". : ! < > /**/ /* -- # sleep user database order by having limit drop table into outfile case when "
-    b"then end int collate x` ` <a <script <svg > /> ' \" onclick= style= href= javascript: data: <!-- --> = / </b"
+    b"then end int collate x` ` ' \""
 ).split(b" ")
 
 
@@ -110,7 +101,7 @@ def test_random_fragments_get_the_same_verdicts() -> None:
 
 @needs_crs
 @pytest.mark.crs
-@pytest.mark.parametrize("rule", ["942100", "942101", "941100", "941101"])
+@pytest.mark.parametrize("rule", ["942100", "942101"])
 def test_the_rules_of_the_core_rule_set_pass_their_tests(rule: str) -> None:
     (path,) = (CRS / "tests" / "regression" / "tests").glob(f"*/{rule}.yaml")
     command = [sys.executable, "-m", "extproc", "test", str(path), "--crs", str(CRS)]
