@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from extproc.engine.guard import guard_of
+from extproc.engine.keymasks import masks_of
 from extproc.engine.matching import (
     MEMO_BYTES,
     MEMO_CLASSES_VALUES,
@@ -101,7 +102,7 @@ KeyInfo: TypeAlias = tuple[ValueClass | None, bool]
 class CollectionPlan:
     """The classes of one collection: which rules its values meet, by key."""
 
-    __slots__ = ("_classes", "_has_memo", "_is_secret", "_rules", "collection", "infos")
+    __slots__ = ("_classes", "_excluded", "_has_memo", "_is_secret", "_wanted", "collection", "infos")
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class CollectionPlan:
         """`infos` holds what `work_out` found, for whoever is in a hurry."""
         self.collection = collection
         self.infos: dict[bytes | None, KeyInfo] = {}
-        self._rules = rules
+        self._wanted, self._excluded = masks_of(collection, rules)
         self._classes = classes
         self._is_secret = is_secret
         self._has_memo = has_memo
@@ -132,12 +133,7 @@ class CollectionPlan:
 
     def _find(self, key: bytes | None) -> KeyInfo:
         low = key.lower() if key is not None else None
-        mask = 0
-        for rule in self._rules:
-            if any(target.collection == self.collection and target.covers(low) for target in rule.targets) and not any(
-                target.collection == self.collection and target.covers(low) for target in rule.exclusions
-            ):
-                mask |= 1 << rule.index
+        mask = self._wanted.of(low) & ~self._excluded.of(low)
         is_secret = low is not None and self._is_secret(self.collection, low)
         may_remember = self._has_memo and self.collection not in NEVER_REMEMBERED and not is_secret
         return self._classes(mask), may_remember

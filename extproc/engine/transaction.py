@@ -302,7 +302,12 @@ class Transaction:
         for collection_plan in variant.collections:
             collection, infos = collection_plan.collection, collection_plan.infos
             for key, value in known.get(collection) or self.values(collection):
-                value_class, may_remember = infos.get(key) or collection_plan.work_out(key)
+                info = infos.get(key)
+                if info is None:
+                    info = collection_plan.work_out(key)
+                    if deadline.is_slice_over():
+                        yield
+                value_class, may_remember = info
                 if value_class is None:
                     continue
                 hits = value_class.young.get(value) if may_remember else None
