@@ -58,12 +58,15 @@ _EQUALS = _WHITE + b"*=" + _WHITE + b"*"
 _QUOTED = rb"""(?:'[^']*'|"[^"]*"|`[^`]*`)"""
 _UNQUOTED = rb"[^\x00\t-\r >'\"`][^\x00\t-\r >]*"
 
-_ATTRIBUTES = _any(
-    (
-        rb"[\x00\t-\r /]",
-        _NAMES + _any((_WHITE + b"*/", _EQUALS + _any((_QUOTED, _UNQUOTED + _WHITE)))),
+_ATTRIBUTES = (
+    _any(
+        (
+            rb"[\x00\t-\r /]",
+            _NAMES + _any((_WHITE + b"*/", _EQUALS + _any((_QUOTED, _UNQUOTED + _WHITE)))),
+        )
     )
-) + (b"*")
+    + b"*"
+)
 """From between two attributes to between two attributes."""
 
 _END_OF_TAG = b"(?:" + _NAMES + _any((_WHITE + b"*", _EQUALS + b"(?:" + _UNQUOTED + b")?")) + b")?>"
@@ -71,7 +74,10 @@ _END_OF_TAG = b"(?:" + _NAMES + _any((_WHITE + b"*", _EQUALS + b"(?:" + _UNQUOTE
 
 
 def _entity(codes: Iterable[int]) -> bytes:
-    """A numeric entity for one of `codes`. It may end early (`&#x6aa` is read as `j` and `a`): rather once too often."""
+    """A numeric entity for one of `codes`.
+
+    It may end early (`&#x6aa` is read as `j` and `a`, too): that would need look-ahead, and says yes too often only.
+    """
     numbers = tuple(codes)
     decimal = _any(b"%d" % code for code in numbers)
     hexadecimal = _any(b"%x" % code for code in numbers)
@@ -106,23 +112,27 @@ _CODE_NAME = _any((_BEGINNINGS + _NAME_BYTE + b"*", _words(CODE_ATTRIBUTES | EVE
 _KNOWN = CODE_ATTRIBUTES | EVENTS_OF_OURS | URL_ATTRIBUTES | NAME_ATTRIBUTES
 
 
-def _name_as_value() -> bytes:
-    """The value of an attribute that names an attribute: a name that matters, quoted or not."""
-    yield_quoted = (
-        _word(quote) + _any((_BEGINNINGS, rb"\x00*" + _words(_KNOWN, rb"\x00*") + rb"\x00*" + _any((_word(quote), rb"\z"))))
-        for quote in (b"'", b'"', b"`")
+_KNOWN_WITH_NULS = rb"\x00*" + _words(_KNOWN, rb"\x00*") + rb"\x00*"
+_NAME_AS_VALUE = _any(
+    (
+        b"['\"`]?" + _BEGINNINGS,
+        _words(_KNOWN) + rb"(?:[\x00\t-\r >]|\z)",
+        *(_word(quote) + _KNOWN_WITH_NULS + _any((_word(quote), rb"\z")) for quote in (b"'", b'"', b"`")),
     )
-    return _any((_BEGINNINGS, _words(_KNOWN) + rb"(?:[\x00\t-\r >]|\z)", *yield_quoted))
-
+)
+"""The value of an attribute that names an attribute: a name that matters, quoted or not."""
 
 _CODE_ATTRIBUTE = (
-    b"(?:" + _NAMES + _WHITE + b"+)?"
+    b"(?:"
+    + _NAMES
+    + _WHITE
+    + b"+)?"
     + _any(
         (
             # A value must begin, even an empty one in quotes or before `>`.
             _CODE_NAME + _EQUALS + rb"[^\x00\t-\r ]",
             _words(URL_ATTRIBUTES) + _EQUALS + _CODE_URL,
-            _words(NAME_ATTRIBUTES) + _EQUALS + _name_as_value(),
+            _words(NAME_ATTRIBUTES) + _EQUALS + _NAME_AS_VALUE,
         )
     )
 )
@@ -148,15 +158,21 @@ _DATA_MARK = b"[CDATA["
 _DATA = b"!(?-i:" + _word(_DATA_MARK) + rb")(?:[^\]]|\][^\]]|\]\]+[^\]>])*\]\]+>"
 
 
-def _declaration_text() -> bytes:
-    """What may stand between `<!` and `>`: not what begins like a comment or a section of data."""
-    yield_marks = (
-        _word(_DATA_MARK[:length]) + rb"(?:[^>\x%02x][^>]*)?" % _DATA_MARK[length] for length in range(1, len(_DATA_MARK))
+_DECLARATION_TEXT = (
+    b"(?-i:"
+    + b"|".join(
+        (
+            rb"(?:[^\-\[>][^>]*)?",
+            rb"-(?:[^\->][^>]*)?",
+            *(
+                _word(_DATA_MARK[:length]) + rb"(?:[^>\x%02x][^>]*)?" % _DATA_MARK[length]
+                for length in range(1, len(_DATA_MARK))
+            ),
+        )
     )
-    return b"(?-i:" + b"|".join((b"", rb"[^\-\[>][^>]*", rb"-(?:[^\->][^>]*)?", *yield_marks)) + b")"
-
-
-_DECLARATION_TEXT = _declaration_text()
+    + b")"
+)
+"""What may stand between `<!` and `>`: not what begins like a comment or a section of data."""
 
 _CONDITION = rb"(?:\[if|xml)"
 """Conditional comments of Internet Explorer, and XML; more must follow."""
@@ -168,7 +184,8 @@ _BACK_QUOTE = rb"\x60"
 _CODE_COMMENT = _any(
     (
         b"!doctype",
-        b"!--" + _any(
+        b"!--"
+        + _any(
             (
                 _COMMENT_TEXT + b"(?:-" + _AGAIN + b"-*!?)?" + _BACK_QUOTE,
                 _CONDITION + _COMMENT_BYTE,
@@ -191,21 +208,20 @@ _TAG = rb"(?:/?[a-z]|\x00)[^\t-\r />]*"
 
 _AFTER_TAG = rb"[\t-\r /]"
 
-_TAG_NAMES = rb"\x00*" + _words(TAGS, rb"\x00*") + rb"\x00*"
+_CODE_TAGS = _words(TAGS, rb"\x00*") + rb"\x00*"
 _CODE_TAG = _any(
     (
-        _TAG_NAMES + rb"(?:[\t-\r />]|\z)",
+        rb"\x00*" + _CODE_TAGS + rb"(?:[\t-\r />]|\z)",
         _words(TAG_BEGINNINGS),
         # A closing tag that is not closed at once is read as an opening one by some.
-        b"/" + _any((_word(b""), _words(TAGS, rb"\x00*") + rb"\x00*")[1:]) + rb"(?:[\t-\r /]|\z)",
-        b"/" + _words(TAG_BEGINNINGS) + rb"[^\t-\r />]*(?:[\t-\r /]|\z)",
+        b"/" + _any((_CODE_TAGS, _words(TAG_BEGINNINGS) + rb"[^\t-\r />]*")) + rb"(?:[\t-\r /]|\z)",
     )
 )
 
 _HARMLESS = _any(
     (
         b"[^<]",
-        b"<+[^<a-z\\x00!/?%]",
+        rb"<+[^<a-z\x00!/?%]",
         b"<+"
         + _any(
             (
