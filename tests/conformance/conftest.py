@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from case_table import Table  # noqa: E402  # beside this file
+from case_table import Table  # beside this file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -46,6 +46,9 @@ class Http2Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
 
     def open(self, method: str = "GET", path: str = "/a", lines: Lines = (), is_last: bool = True) -> int:
@@ -62,6 +65,10 @@ class Http2Client:
         self._http.send_headers(stream, list(head), end_stream=is_last)
         self.replies[stream] = Reply()
         return stream
+
+    def setting(self, code: int) -> int:
+        """What the server has announced (RFC 9113, section 6.5.2); 0 if nothing yet."""
+        return int(self._http.remote_settings.get(code, 0))
 
     def send(self, stream: int, body: bytes, is_last: bool = False) -> None:
         self._http.send_data(stream, body, end_stream=is_last)

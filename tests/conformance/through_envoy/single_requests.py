@@ -122,7 +122,7 @@ def e11(site: Site) -> None:
     for name, request in refused.items():
         assert send_raw(site.pair.port, request).startswith(b"HTTP/1.1 403"), name
     assert site.app.seen() == []
-    h2c = b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n"
+    h2c = GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n"
     assert send_raw(site.pair.port, h2c).startswith(b"HTTP/1.1 200")
     [seen] = site.app.seen()
     assert not {"upgrade", "http2-settings"} & {name for name, _ in seen["headers"]}
