@@ -44,7 +44,6 @@ def proxy_settings(config: Config, engine: tuple[str, ...], admin: str, log: str
         time_budget_ms=config.time_budget,
         app_protocol=config.app_protocol,
         trusted_hops=config.trusted_hops,
-        allow_websocket=bool(config.upgrade_paths),
         inspect_response=config.response,
         access_log=log,
     )

@@ -46,7 +46,6 @@ class ProxySettings:
     time_budget_ms: int
     app_protocol: str = "http1"
     trusted_hops: int = 0
-    allow_websocket: bool = False
     inspect_response: bool = False
     access_log: str | None = None
 
@@ -61,7 +60,6 @@ def render_text(settings: ProxySettings) -> str:
     """The bootstrap as YAML with its comments; `envoy -c` takes it as it is."""
     conditions = {
         "private_admin": settings.admin.startswith("unix:"),
-        "websocket": settings.allow_websocket,
         "access_log": settings.access_log is not None,
         "response": settings.inspect_response,
         "no_response": not settings.inspect_response,

@@ -29,9 +29,8 @@ PLAIN = ProxySettings(
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "sockets": {"engine": ("unix:/run/extproc/0.sock", "unix:/run/extproc/1.sock"), "admin": "unix:/run/admin.sock"},
-    "websocket": {"allow_websocket": True},
     "response": {"inspect_response": True},
-    "all": {"inspect_response": True, "allow_websocket": True, "access_log": "/dev/stdout", "trusted_hops": 2},
+    "all": {"inspect_response": True, "access_log": "/dev/stdout", "trusted_hops": 2},
     "app by name": {"app": "app.internal:80"},
     "http2 app": {"app_protocol": "http2"},
     "ipv6": {"listen": "[::]:8000", "app": "[::1]:8080", "engine": ("[::1]:9002",)},
@@ -76,8 +75,7 @@ def test_no_form_lets_anything_pass_unseen(name: str) -> None:
     for host in manager(tree)["route_config"]["virtual_hosts"]:
         assert "typed_per_filter_config" not in host
         assert not [route for route in host["routes"] if "typed_per_filter_config" in route]
-    for upgrade in manager(tree).get("upgrade_configs", []):
-        assert upgrade == {"upgrade_type": "websocket"}
+    assert manager(tree)["upgrade_configs"] == [{"upgrade_type": "websocket"}]
 
 
 def test_the_names_that_others_rely_on() -> None:
@@ -102,16 +100,15 @@ def test_one_endpoint_per_worker() -> None:
     ]
 
 
-def test_upgrades_only_when_asked_for() -> None:
-    assert "upgrade_configs" not in manager(form("plain"))
-    assert "allow_mode_override" not in ext_proc(form("plain"))
-    settings = ext_proc(form("websocket"))
+@pytest.mark.parametrize("name", FORMS)
+def test_the_engine_may_ask_for_one_other_mode(name: str) -> None:
+    settings = ext_proc(form(name))
     assert settings["allow_mode_override"] is True
     assert settings["allowed_override_modes"] == [
         {
             "request_body_mode": "NONE",
             "request_trailer_mode": "SEND",
-            "response_header_mode": "SKIP",
+            "response_header_mode": settings["processing_mode"]["response_header_mode"],
             "response_body_mode": "NONE",
             "response_trailer_mode": "SKIP",
         }
