@@ -75,10 +75,12 @@ FOUR = """
 """
 
 FIVE = """
+    1 T n [E(oT] [1svf]
     1 [n);&UBTt] E ( [1nsvf]
     1 [n);&U] E V [oc]
     1 [nE)k] U E [1vfk]
     1 [nsv] U E [;kc]
+    1 o [sv] [,kUT] [1sf(]
     E [(k] V & [1nsvf(]
     E [(k] V ) [;ok&Uc]
     E [(k] V [,&] f
@@ -247,10 +249,8 @@ FIVE = """
     [1sE] [vk] s o [1nsvf(]
     [1s] [fE,ok&] [n(] [fA] (
     [1s] [o&] V [;U] [ETc]
-    [1s] [oT] n [E(oT] [1svf]
     [1s] [ok] V [E&B] [1nsvf(]
     [1s] o V [)U] [fE,;ok]
-    [1s] o V [,kUT] [1sf(]
     [1s] o [sv] [;T] [nETt]
     [1svEk&T] f ( [1nsv)] [)o]
     [1svU] E [(kU] f (
@@ -323,8 +323,10 @@ FIVE = """
     n [1s] U E [;kc]
     n [o&B] ( V [o&]
     s [1v] U E [;kc]
+    s [oT] n [E(oT] [1svf]
     s o 1 [nv(&] [E(U]
     s o V [)k] [fUB]
+    s o V [,kUT] [1sf(]
     s o V [;T] [nETt]
     s o V [UTA] [svf(T]
     s o [1s] [vEU] [sf(o]
