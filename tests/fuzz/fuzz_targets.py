@@ -1,0 +1,33 @@
+"""All targets by name: bytes in, an exception out if a promise is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import fuzz_bodies
+import fuzz_events
+import fuzz_rules
+import fuzz_wire
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "urlencoded": fuzz_bodies.urlencoded,
+    "cookies": fuzz_bodies.cookies,
+    "json": fuzz_bodies.json_body,
+    "multipart": fuzz_bodies.multipart,
+    "xml": fuzz_bodies.xml_body,
+    "decompression": fuzz_bodies.decompression,
+    "labels": fuzz_bodies.labels,
+    "transformations": fuzz_rules.transformations,
+    "rx": fuzz_rules.rx,
+    "operators": fuzz_rules.operators,
+    "detect-sqli": fuzz_rules.detect_sqli,
+    "detect-xss": fuzz_rules.detect_xss,
+    "seclang": fuzz_rules.seclang,
+    "http1": fuzz_rules.http1,
+    "curl": fuzz_rules.curl,
+    "transaction": fuzz_rules.transaction,
+    "wire-decode": fuzz_wire.wire_decode,
+    "wire-encode": fuzz_wire.wire_encode,
+    "conversation": fuzz_wire.conversation,
+    "event": fuzz_events.event,
+}
