@@ -20,7 +20,7 @@ WORDS = (
     *(b"ARGS|!ARGS:a ", b'"@rx a" ', b'"id:1,phase:2,deny"', b"chain", b"t:lowercase,", b"setvar:tx.a=+1"),
     *(b"%{TX.0}", b"SecAction ", b"\\\n", b"GET / HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked"),
     *(b"5\r\n", b"password", b"Bearer ", b"eyJh", b"\x1b[31m", b"q=0.5", b"text/html", b"4111111111111111"),
-    *(b"YWJjZA=="),
+    b"YWJjZA==",
 )
 """What the parsers look for."""
 
