@@ -15,9 +15,10 @@ from extproc.engine.inspector import EngineInspection, EngineInspector, EngineSe
 from extproc.engine.plan import Plan
 from extproc.engine.transaction import MAX_MATCHES, MAX_MATCHES_PER_RULE, TX_BYTES, TX_VARIABLES, Transaction
 from extproc.model.errors import SecLangErrors
+from extproc.model.message import ResponseHead
 from extproc.model.verdict import Decision, Mode
 from extproc.replay.http1 import Request
-from extproc.replay.run import run_exchange
+from extproc.replay.run import Answer, run_exchange
 from extproc.seclang import assemble, compile
 from extproc.seclang.assemble import Sources, load_ruleset
 
@@ -172,3 +173,18 @@ def test_outcomes_of_tx_rules_that_are_remembered(monkeypatch: pytest.MonkeyPatc
         decision = run.send(get(b"/?n=%d" % number))
         assert run.tx.tx.get(b"sum", b"0") == b"%d" % sum(number >= step for step in (10, 20, 30, 40))
         assert len(decision.matches) == (number >= 30)
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_size_of_a_response_body(excess: int) -> None:
+    rules = (
+        b"SecRuleEngine On\nSecResponseBodyAccess On\nSecResponseBodyLimit 1000\n"
+        b'SecRule RESPONSE_BODY "@rx end$" "id:1,phase:4,pass,log"\n'
+    )
+    decisions: list[Decision] = []
+    settings = EngineSettings(Mode.BLOCK, inspect_response=True)
+    inspector = EngineInspector(Plan(load_ruleset(Sources((), preamble=rules))), settings, decisions.append)
+    head = ResponseHead(200, ((b"content-type", b"text/plain"),))
+    run_exchange(inspector, get(), Answer(head, b"a" * (997 + excess) + b"end"))
+    assert [match.rule_id for match in decisions[-1].matches] == ([] if excess else [1])
+    assert decisions[-1].coverage_reason == ("response-body-limit" if excess else None)
