@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-COLOURS = ("#8c8c8c", "#b9a77c", "#2f8f5b", "#1f5fa8", "#6ea3dc", "#c4c4c4", "#c0392b", "#d98b2b", "#8e5aa8")
-WIDTH, ROW, LEFT, TOP = 980, 11, 110, 62
+COLOURS = ("#8c8c8c", "#b9a77c", "#d9ccae", "#2f8f5b", "#1f5fa8", "#6ea3dc", "#c4c4c4", "#c0392b", "#d98b2b", "#8e5aa8")
+WIDTH, ROW, LEFT, TOP = 980, 11, 110, 74
 GROUP_GAP = 12
 
 Bars = Mapping[str, Mapping[str, float]]

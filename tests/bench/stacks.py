@@ -147,17 +147,21 @@ def envoy_alone(place: Place) -> Stack:
     return _await(Stack("Envoy alone", port, [envoy], inspects=False))
 
 
-def envoy_noop(place: Place) -> Stack:
+def envoy_noop(variant: str) -> Callable[[Place], Stack]:
     """Asks a server that looks at nothing, one process per core as extproc has it."""
+    return lambda place: _envoy_noop(place, variant)
+
+
+def _envoy_noop(place: Place, variant: str) -> Stack:
     addresses = tuple(f"127.0.0.1:{free_port()}" for _ in range(default_workers()))
     servers = [
-        Process(f"noop {number}", python("-m", "tests.bench.peers.noop", "natural", address), place.folder)
+        Process(f"noop {variant} {number}", python("-m", "tests.bench.peers.noop", variant, address), place.folder)
         for number, address in enumerate(addresses)
     ]
     for server, address in zip(servers, addresses, strict=True):
         server.await_ready(partial(accepts, int(address.rpartition(":")[2])))
-    port, envoy = _envoy(place, "noop", addresses, len(addresses))
-    return _await(Stack("Envoy + no-op grpc.aio", port, [*servers, envoy], inspects=False))
+    port, envoy = _envoy(place, f"noop {variant}", addresses, len(addresses))
+    return _await(Stack(NOOPS[variant], port, [*servers, envoy], inspects=False))
 
 
 def envoy_extproc(rules: str) -> Callable[[Place], Stack]:
@@ -174,6 +178,8 @@ def envoy_extproc(rules: str) -> Callable[[Place], Stack]:
 
     return start
 
+
+NOOPS: Mapping[str, str] = {"natural": "Envoy + no-op grpc.aio", "cheapest": "Envoy + no-op grpc.aio, cheapest"}
 
 LABELS: Mapping[str, str] = {"own": "own rules", "crs-pl1": "CRS PL1", "crs-pl2": "CRS PL2"}
 
@@ -293,7 +299,7 @@ def _build(command: str) -> Path:
 
 STACKS: dict[str, Callable[[Place], Stack]] = {
     "Envoy alone": envoy_alone,
-    "Envoy + no-op grpc.aio": envoy_noop,
+    **{name: envoy_noop(variant) for variant, name in NOOPS.items()},
     "Envoy + extproc own rules": envoy_extproc("own"),
     "Envoy + extproc CRS PL1": envoy_extproc("crs-pl1"),
     "Envoy + extproc CRS PL2": envoy_extproc("crs-pl2"),

@@ -1,8 +1,8 @@
 """ext_proc servers on grpc.aio that look at nothing: what the transport alone costs.
 
 `natural`: an async generator over generated messages, as the examples have it and most users write it.
-`cheapest`: bytes in, one constant answer per kind of message out, read and write on the context, uvloop; nothing
-of a request is decoded but the number of the field that says what it is.
+`cheapest`: constant answers, the last of them returned instead of written (the method is declared stream → unary,
+which looks the same on the wire), uvloop.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ from extproc._pb.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 
-FIELDS = {"request_headers": 2, "response_headers": 3, "request_body": 4, "response_body": 5, "request_trailers": 6}
-"""Field numbers of ProcessingRequest."""
+KINDS = (
+    "request_headers",
+    "request_body",
+    "request_trailers",
+    "response_headers",
+    "response_body",
+    "response_trailers",
+)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
@@ -41,34 +47,20 @@ async def process_naturally(requests: AsyncIterator[Any], _context: Any) -> Asyn
         yield answer_to(request.WhichOneof("request"))
 
 
-_CONSTANT = {number: answer_to(kind).SerializeToString() for kind, number in FIELDS.items()}
+_CONSTANT = {kind: answer_to(kind).SerializeToString() for kind in KINDS}
 
 
-async def process_cheaply(_requests: object, context: Any) -> None:
-    """The same without a message object."""
-    while (data := await context.read()) is not grpc.aio.EOF:
-        await context.write(_CONSTANT[_kind(data)])
+async def process_cheaply(_requests: object, context: Any) -> bytes:
+    """The same without response objects, and the last answer returned: it leaves in one batch with the status.
 
-
-def _kind(data: bytes) -> int:
-    """Number of the first field that is an event: Envoy writes the event before all else of the message."""
-    place = 0
-    while place < len(data):
-        number = data[place] >> 3
-        if number in _CONSTANT:
-            return number
-        place += 1
-        size, shift = 0, 0
-        while True:
-            byte = data[place]
-            place += 1
-            size |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        if data[0] & 7 == 2:
-            place += size
-    raise ValueError("no event in the message")
+    Right only where responses are skipped: then the end of the request is the end of the stream.
+    """
+    while True:
+        request = pb.ProcessingRequest.FromString(await context.read())
+        kind = request.WhichOneof("request")
+        if kind == "request_trailers" or getattr(request, kind).end_of_stream:
+            return _CONSTANT[kind]
+        await context.write(_CONSTANT[kind])
 
 
 async def check_health(_request: bytes, _context: Any) -> bytes:
@@ -103,7 +95,7 @@ VARIANTS: dict[str, tuple[Callable[[], Any], Run]] = {
         ),
         asyncio.run,
     ),
-    "cheapest": (lambda: grpc.stream_stream_rpc_method_handler(process_cheaply), uvloop.run),
+    "cheapest": (lambda: grpc.stream_unary_rpc_method_handler(process_cheaply), uvloop.run),
 }
 
 
