@@ -41,6 +41,8 @@ class ServerSettings:
     """From NOT_SERVING to the closed listener; longer than Envoy's health interval times threshold."""
     drain_grace_s: float = 10.0
     """For the streams that are still open when the listener closes."""
+    hang_after_s: float = 10.0
+    """A worker whose event loop stood still that long is killed and started again; far beyond any budget."""
     upgrade_paths: tuple[str, ...] = ()
     """Path prefixes on which an HTTP upgrade is let through after its handshake was inspected."""
     inspect_response: bool = False
@@ -61,7 +63,7 @@ class ServerSettings:
             raise ConfigError("grpc", "name one address per worker, no two alike")
         if len(self.addresses) > MAX_WORKERS:
             raise ConfigError("workers", f"at most {MAX_WORKERS}")
-        for key in ("budget_us", "max_streams", "body_limit_bytes"):
+        for key in ("budget_us", "max_streams", "body_limit_bytes", "hang_after_s"):
             if getattr(self, key) <= 0:
                 raise ConfigError(key, "must be above 0")
         for key in ("drain_delay_s", "drain_grace_s"):

@@ -36,6 +36,9 @@ BACKOFF_S = 0.1
 
 MAX_BACKOFF_S = 1.0
 
+BEAT_S = 1.0
+"""Between two signs of life of a worker's event loop, and between two looks of the supervisor at them."""
+
 KILL_AFTER_S = 2.0
 """Beyond drain delay and grace; then a worker is killed."""
 
@@ -49,6 +52,7 @@ class _Worker:
     address: str
     pid: int = 0
     started: float = 0.0
+    beat: float = 0.0  # 0: it gave no sign of life yet, so none is missed
     failures: int = 0
     restart_at: float = 0.0
 
@@ -109,7 +113,7 @@ class _Supervisor:
 
     def _supervise(self) -> int:
         while True:
-            received = self._wait(self._next_restart())
+            received = self._wait(self._next_look())
             if signal.SIGTERM in received or signal.SIGINT in received:
                 self._stop()
                 return 0
@@ -121,6 +125,7 @@ class _Supervisor:
                     self._stop()
                     return 1
                 self._schedule(worker)
+            self._kill_hung()
             now = time.monotonic()
             for worker in self._workers:
                 if not worker.pid and worker.restart_at <= now:
@@ -128,17 +133,33 @@ class _Supervisor:
 
     def _wait(self, timeout_s: float | None) -> set[int]:
         """Signals that came, after at most `timeout_s`; notes which workers said that they serve."""
+        begun = time.monotonic()
         select.select([self._wake_read, self._ready_read], [], [], timeout_s)
+        now = time.monotonic()
+        if timeout_s is not None and now - begun > timeout_s + BEAT_S:
+            for worker in self._workers:  # the machine or we ourselves stood still: that proves nothing
+                worker.beat = now if worker.beat else 0.0
         for number in _drain_pipe(self._ready_read):
+            self._workers[number].beat = now
             if number not in self._ready:
                 self._ready.add(number)
                 if len(self._ready) == len(self._workers):
                     _say(f"serving on {', '.join(self._settings.addresses)}; rules {self._inspector.ruleset_hash}")
         return set(_drain_pipe(self._wake_read))
 
-    def _next_restart(self) -> float | None:
+    def _next_look(self) -> float:
+        """Seconds until a start is due or signs of life are looked for."""
         due = [worker.restart_at for worker in self._workers if not worker.pid]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return max(0.0, min(BEAT_S, *(at - time.monotonic() for at in due))) if due else BEAT_S
+
+    def _kill_hung(self) -> None:
+        """A worker whose event loop stands still answers nothing; a new one does. It is buried like any other."""
+        now = time.monotonic()
+        for worker in self._workers:
+            if worker.pid and worker.beat and now - worker.beat > self._settings.hang_after_s:
+                _say(f"worker {worker.number} gave no sign of life for {self._settings.hang_after_s:g} s; killing it")
+                worker.beat = 0.0
+                os.kill(worker.pid, signal.SIGKILL)
 
     def _schedule(self, worker: _Worker) -> None:
         now = time.monotonic()
@@ -177,6 +198,7 @@ class _Supervisor:
     def _start(self, worker: _Worker) -> None:
         parent = os.getpid()
         worker.started = time.monotonic()
+        worker.beat = 0.0
         worker.pid = os.fork()
         if worker.pid:
             return
@@ -199,14 +221,13 @@ class _Supervisor:
         async def serve() -> None:
             stop = asyncio.Event()
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-            await app.run(
-                self._settings,
-                self._inspector,
-                worker.address,
-                self._listener,
-                stop,
-                lambda: _tell(self._ready_write, worker.number),
-            )
+            beats: list[asyncio.Task[None]] = []
+
+            def tell_ready() -> None:
+                _tell(self._ready_write, worker.number)
+                beats.append(asyncio.create_task(_beat(self._ready_write, worker.number)))
+
+            await app.run(self._settings, self._inspector, worker.address, self._listener, stop, tell_ready)
 
         held = self._enter(self._inspector, worker.number) if self._enter is not None else nullcontext()
         with held, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -240,7 +261,15 @@ def _drain_pipe(end: int) -> bytes:
 
 
 def _tell(end: int, number: int) -> None:
-    os.write(end, bytes([number]))
+    with contextlib.suppress(BlockingIOError):  # a supervisor that stands still needs no news
+        os.write(end, bytes([number]))
+
+
+async def _beat(end: int, number: int) -> None:
+    """Signs of life for as long as the event loop turns."""
+    while True:
+        await asyncio.sleep(BEAT_S)
+        _tell(end, number)
 
 
 def _say(line: str) -> None:

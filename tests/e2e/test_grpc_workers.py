@@ -166,6 +166,36 @@ def test_a_worker_that_dies_again_and_again_is_started_again() -> None:
         assert eventually(lambda: status(address)) == health_pb2.HealthCheckResponse.SERVING
 
 
+@pytest.mark.parametrize("how", ["stopped", "busy"])
+def test_a_hung_worker_is_replaced(how: str) -> None:
+    """Stopped by a signal, or in work that never lets the event loop turn."""
+    with serving(address := free_address(), hang_after_s=2.5, budget_us=60_000_000) as server:
+        [pid] = server.workers()
+        if how == "stopped":
+            os.kill(pid, signal.SIGSTOP)
+        else:
+            with grpc.insecure_channel(address, NO_PROXY) as channel:
+                stream = Stream(channel)
+                stream.send(head("/block/60000"))
+                assert stream.call.code() is grpc.StatusCode.UNAVAILABLE
+                stream.end()
+        eventually(lambda: server.workers() not in ([], [pid]))
+        assert eventually(lambda: status(address)) == health_pb2.HealthCheckResponse.SERVING
+        server.process.terminate()
+        assert server.process.wait(20) == 0
+        assert "worker 0 gave no sign of life for 2.5 s; killing it" in server.output()
+
+
+def test_a_supervisor_that_stood_still_kills_nobody() -> None:
+    with serving(free_address(), hang_after_s=1.5) as server:
+        before = server.workers()
+        os.kill(server.process.pid, signal.SIGSTOP)
+        time.sleep(3)
+        os.kill(server.process.pid, signal.SIGCONT)
+        time.sleep(1)
+        assert server.workers() == before
+
+
 def test_workers_die_with_their_supervisor() -> None:
     with serving(free_address(), free_address()) as server:
         workers = server.workers()
