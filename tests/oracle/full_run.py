@@ -22,6 +22,9 @@ from oracle_material import CORPUS, CRS, PLACES, ROOT, corpus
 VERDICTS_BAR = 0.995
 """Share of equal verdicts, attacks and benign values together."""
 
+JUDGED_PARANOIA = 2
+"""Above it the explained differences (REQUEST_BODY) decide many verdicts; there only unexplained ones count."""
+
 SHOWN = 10
 """Unexplained findings printed per row."""
 
@@ -50,9 +53,10 @@ def compare_all(paranoia: int, place: str, ours: Ours, theirs: Theirs, share: fl
             else:
                 kinds[finding.difference.name] += 1
     agreement = equal_verdicts / max(values, 1)
+    bar = VERDICTS_BAR if paranoia <= JUDGED_PARANOIA else 0.0
     print(
-        f"PL{paranoia} {place:<9} verdicts equal {agreement:.3%} of {values} / {VERDICTS_BAR:.1%} / "
-        f"{'pass' if agreement >= VERDICTS_BAR else 'MISSED'}; unexplained {len(unexplained)} / 0 / "
+        f"PL{paranoia} {place:<9} verdicts equal {agreement:.3%} of {values} / {bar:.1%} / "
+        f"{'pass' if agreement >= bar else 'MISSED'}; unexplained {len(unexplained)} / 0 / "
         f"{'MISSED' if unexplained else 'pass'}; rule sets equal {equal_ids / max(values, 1):.3%}; {dict(kinds)}",
         flush=True,
     )
@@ -67,7 +71,7 @@ def compare_all(paranoia: int, place: str, ours: Ours, theirs: Theirs, share: fl
         "blocked_benign": blocked_benign,
         "differences": dict(kinds),
         "unexplained": [str(finding) for finding in unexplained],
-        "is_passed": agreement >= VERDICTS_BAR and not unexplained,
+        "is_passed": agreement >= bar and not unexplained,
     }
 
 
