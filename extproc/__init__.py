@@ -1,6 +1,6 @@
 """extproc: the web application firewall that Envoy asks.
 
-    wire → transaction → transform → prefilter → rules → decision → response → events
+wire → transaction → transform → prefilter → rules → decision → response → events
 """
 
 __version__ = "0.1.0"

@@ -27,7 +27,7 @@ class SecLangError(ExtprocError):
         self.message = message
 
 
-class SecLangErrors(ExtprocError):
+class SecLangErrors(ExtprocError):  # noqa: N818 - the plural of SecLangError
     """All findings of a rule set at once, in file order; nothing of it is loaded."""
 
     def __init__(self, findings: list[SecLangError]) -> None:
