@@ -8,6 +8,7 @@ O_APPEND. The thread is started after fork, by each worker for itself.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import queue
@@ -172,11 +173,12 @@ class EventSink:
 
 
 def _say(text: str) -> None:
-    """A line on stderr, if it takes one now: whoever calls may be answering a request."""
+    """A line on stderr, if it takes one now: whoever calls may be answering a request. Its disk may be full too."""
     room = select.poll()
     room.register(STDERR_DESCRIPTOR, select.POLLOUT)
     if room.poll(0):
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def _open(path: Path) -> int:

@@ -1,0 +1,52 @@
+"""Faults for a real engine: on PYTHONPATH, this makes some paths break the transaction that inspects them.
+
+`/crash` kills the process as a fault in native code would, `/fault` raises, `/memory` runs out of memory, `/hang`
+never lets the event loop turn again, `/slow` works in slices until its time is over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from extproc.engine.transaction import Transaction, Work
+from extproc.model.deadline import Deadline
+from extproc.model.phase import Phase
+
+HANG_S = 300.0
+
+_run = Transaction.run
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def fault() -> None:
+    raise RuntimeError("secret detail")
+
+
+def memory() -> None:
+    bytearray(1 << 46)
+
+
+def hang() -> None:
+    time.sleep(HANG_S)
+
+
+FAULTS: dict[bytes, Callable[[], None]] = {b"/crash": crash, b"/fault": fault, b"/memory": memory, b"/hang": hang}
+
+
+def run(self: Transaction, phase: Phase, deadline: Deadline) -> Work:
+    path = self.head.path
+    if phase is Phase.REQUEST_HEADERS:
+        FAULTS.get(path, int)()
+        while path == b"/slow":
+            time.sleep(0.001)
+            yield
+    yield from _run(self, phase, deadline)
+
+
+Transaction.run = run  # type: ignore[method-assign]
