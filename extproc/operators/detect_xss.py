@@ -2,7 +2,7 @@
 
 As the operator of that name in ModSecurity (reference manual, *detectXSS*; there it is libinjection): the value is read
 as text, and as the value of an attribute without quotes and with each kind of them. `xss_grammar` holds how HTML is
-read, `xss_names` what in it runs code. Why it is one expression: docs/decisions, *detect-xss*.
+read, `xss_names` what in it runs code. Why it is one expression: docs/decisions/0014.
 """
 
 from __future__ import annotations

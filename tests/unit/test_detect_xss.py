@@ -169,6 +169,35 @@ def test_a_comment_ends_where_a_browser_has_it(value: bytes, is_code: bool) -> N
     assert (OPERATOR.test(value) is not None) is is_code
 
 
+SHIELD = b"=\"y='><!--"
+"""Keeps attribute values from seeing what follows: two never close, one goes on in a comment, back quotes are none."""
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "is_code"),
+    [
+        (b"<%", b"<svg>", False),
+        (b"<%", b"%><svg>", True),
+        (b"<%", b"%%><svg>", True),
+        (b"<%", b"a%b%><svg>", True),
+        (b"<%", b"% ><svg>", False),
+        (b"<![CDATA[", b"<svg>", False),
+        (b"<![CDATA[", b"]]><svg>", True),
+        (b"<![CDATA[", b"]]]><svg>", True),
+        (b"<![CDATA[", b"a]b]]c]]><svg>", True),
+        (b"<![CDATA[", b"]x]><svg>", False),
+        (b"<![CDATA[", b"]] ><svg>", False),
+        (b"<!--", b" -><svg>", False),
+        (b"<!--", b"-- ><svg>", False),
+        (b"<!--", b"--\x00><svg>", False),
+        (b"<!--", b"-!-x><svg>", False),
+        (b"<![cdata[", b"--><svg>", True),
+    ],
+)
+def test_text_is_read_beyond_what_ends(before: bytes, behind: bytes, is_code: bool) -> None:
+    assert (OPERATOR.test(before + SHIELD + behind) is not None) is is_code
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
