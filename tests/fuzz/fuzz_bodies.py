@@ -9,7 +9,7 @@ from extproc.bodies.boundary import find_boundary
 from extproc.bodies.contract import BodySteps, Limits, ParsedBody
 from extproc.bodies.cookies import parse_cookies
 from extproc.bodies.decompress import DECODERS, decompress
-from extproc.bodies.disposition import parse_disposition
+from extproc.bodies.disposition import PARAMETERS_LIMIT, parse_disposition
 from extproc.bodies.registry import PROCESSORS
 from extproc.bodies.sniff import processor_for, sniff
 from extproc.bodies.urlencoded import count_arguments, parse_arguments
@@ -41,7 +41,7 @@ def check(name: str, body: bytes, content_type: bytes) -> ParsedBody:
     parsed = finish(PROCESSORS[name](body, content_type, SMALL))
     assert parsed.processor == name
     assert len(parsed.args) <= SMALL.arguments
-    assert len(parsed.files) <= SMALL.multipart_parts
+    assert len(parsed.files) <= SMALL.multipart_parts * SMALL.part_headers * PARAMETERS_LIMIT
     assert len(parsed.xml_attributes) <= SMALL.xml_nodes
     assert all(type(part) is bytes for pair in parsed.args for part in pair)
     assert all(type(text) is bytes for text in (*parsed.xml_text, *parsed.xml_attributes, parsed.error))
