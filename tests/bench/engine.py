@@ -347,7 +347,7 @@ def main() -> int:
     unknown = set(arguments.parts) - PARTS.keys()
     if unknown:
         parser.error(f"unknown part {', '.join(sorted(unknown))}")
-    report = Report("engine")
+    report = Report("-".join(["engine", *arguments.parts]))
     for name, part in PARTS.items():
         if not arguments.parts or name in arguments.parts:
             part(report, arguments.rounds)

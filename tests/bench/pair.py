@@ -58,6 +58,9 @@ MAX_AT_RATE = 2_000
 """Requests per stack, rate and round: the smaller of the two bounds counts."""
 
 PLOT = ROOT / "docs" / "bench-pair.svg"
+PARTIAL_PLOT = ROOT / "build" / "bench" / "pair-partial.svg"
+"""Of a run that named some stacks: the docs show only whole runs."""
+
 LOGS = ROOT / "build" / "bench" / "logs"
 
 ALLOWED, BLOCKED = 200, 403
@@ -238,8 +241,10 @@ async def run(report: Report, names: list[str], rounds: int) -> None:
             lines = await rates(report, stacks, rounds)
             bars = {kind: {name: median(times) for name, times in by.items()} for kind, by in cpu.items()}
             caption = f"{machine()['summary']}; {rounds} interleaved rounds, medians"
-            PLOT.write_text(plot.draw(bars, lines, list(STACKS), caption), encoding="utf-8")
-            print(f"\nplot: {PLOT.relative_to(ROOT)}")
+            path = PLOT if names == list(STACKS) else PARTIAL_PLOT
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(plot.draw(bars, lines, list(STACKS), caption), encoding="utf-8")
+            print(f"\nplot: {path.relative_to(ROOT)}")
         finally:
             for stack in stacks:
                 stack.stop()
@@ -264,7 +269,7 @@ def main() -> int:
     unknown = set(arguments.stacks) - STACKS.keys()
     if unknown:
         parser.error(f"unknown stack {', '.join(sorted(unknown))}")
-    report = Report("pair")
+    report = Report("pair-partial" if arguments.stacks else "pair")
     uvloop.run(run(report, arguments.stacks or list(STACKS), arguments.rounds))
     return report.close()
 

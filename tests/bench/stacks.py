@@ -34,7 +34,7 @@ GO_CANDIDATES = ("go", "/usr/local/go/bin/go")
 GO_BUILD_LIMIT_S = 900
 
 NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_http_modsecurity_module.so")
-NGINX_PACKAGES = ("nginx-light", "libnginx-mod-http-modsecurity")
+NGINX_PACKAGES = ("nginx", "libnginx-mod-http-modsecurity")
 APT_LIMIT_S = 300
 
 NGINX_CONF = """\

@@ -104,8 +104,8 @@ def _agent(r: random.Random) -> str:
     system = r.choice(("Windows NT 10.0; Win64; x64", "X11; Linux x86_64", "Macintosh; Intel Mac OS X 10_15_7"))
     major = r.randrange(100, 140)
     if r.random() < 0.3:
-        return f"Mozilla/5.0 ({system}; rv:{major}.{r.randrange(10**4)}) Gecko/20100101 Firefox/{major}.0"
-    version = f"{major}.0.{r.randrange(10**4)}.{r.randrange(10**3)}"
+        return f"Mozilla/5.0 ({system}; rv:{major}.{r.randrange(10**9)}) Gecko/20100101 Firefox/{major}.0"
+    version = f"{major}.0.{r.randrange(10**4)}.{r.randrange(10**6)}"
     return f"Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version} Safari/537.36"
 
 
@@ -127,11 +127,11 @@ def _cookies(r: random.Random) -> str:
 def _browser(r: random.Random) -> tuple[tuple[str, str], ...]:
     """Twelve headers, each value new: none of a fixed vocabulary is among them."""
     return (
-        ("host", f"{_word(r)}{r.randrange(10**4)}.example.com"),
+        ("host", f"{_word(r)}{r.randrange(10**9)}.example.com"),
         ("user-agent", _agent(r)),
-        ("accept", f"text/html,application/xhtml+xml,*/*;q=0.{r.randrange(1, 10**4)}"),
-        ("accept-language", f"en-GB,en;q=0.{r.randrange(1, 10**4)}"),
-        ("accept-encoding", f"gzip, deflate;q=0.{r.randrange(1, 1000)}"),
+        ("accept", f"text/html,application/xhtml+xml,*/*;q=0.{r.randrange(10**9):09}"),
+        ("accept-language", f"en-GB,en;q=0.{r.randrange(10**9):09}"),
+        ("accept-encoding", f"gzip, deflate;q=0.{r.randrange(10**9):09}"),
         ("referer", f"https://{HOST}{_path(r)}"),
         ("cookie", _cookies(r)),
         ("if-none-match", f'W/"{_token(r, 16)}"'),
@@ -147,9 +147,9 @@ def _browser(r: random.Random) -> tuple[tuple[str, str], ...]:
 
 def _small_headers(r: random.Random) -> tuple[tuple[str, str], ...]:
     return (
-        ("host", f"{_word(r)}{r.randrange(10**4)}.example.com"),
+        ("host", f"{_word(r)}{r.randrange(10**9)}.example.com"),
         ("user-agent", _agent(r)),
-        ("accept", f"text/html,*/*;q=0.{r.randrange(1, 10**4)}"),
+        ("accept", f"text/html,*/*;q=0.{r.randrange(10**9):09}"),
     )
 
 
