@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import resources
@@ -43,7 +44,7 @@ def load_inspector(config: Config, publish: Callable[[Decision], None]) -> Engin
         is_type_guessed=not config.crs,
         request_limit_bytes=config.body_limit,
     )
-    ruleset = load_ruleset(sources, bodies)
+    ruleset = load_ruleset(sources, bodies, cache_directory())
     settings = EngineSettings(mode=Mode(config.mode), inspect_response=config.response)
     print(f"extproc: {describe_mode(config, ruleset.mode)}", file=sys.stderr, flush=True)
     masking = Masking()
@@ -53,6 +54,18 @@ def load_inspector(config: Config, publish: Callable[[Decision], None]) -> Engin
         is_secret_value=lambda value: bool(masking.find(value)[0]),
     )
     return EngineInspector(plan, settings, publish)
+
+
+def cache_directory() -> Path | None:
+    """Where what the prefilter learnt of patterns is kept between starts; None if there is no home to keep it in.
+
+    A folder that cannot be written (a read-only root) costs nothing but the second it would have saved.
+    """
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(home) / "extproc"
 
 
 def rule_sources(config: Config) -> Sources:
