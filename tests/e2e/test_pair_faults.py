@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import threading
 import time
@@ -85,6 +86,38 @@ def test_a_killed_engine_lets_nothing_through_and_is_back(start_pair: Any, app: 
     assert {status for started, status in load.attack if started > killed + BACK_WITHIN_S} == {403}
     assert {seen["path"] for seen in app.seen()} == {"/hello"}
     assert len(app.seen()) == statuses[200]
+
+
+KILLING_S = float(os.environ.get("KILLING_SECONDS", "15"))
+"""How long processes die at random; a minute shows more."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(KILLING_S + 120)
+def test_no_attack_passes_while_processes_die_at_random(start_pair: Any, app: Any, tools: Any) -> None:
+    pair = start_pair(app.port, "--workers", "2").await_start()
+    app.forget()
+    source = random.Random(1)
+    killed: Counter[str] = Counter()
+    with Load(pair) as load:
+        end = time.monotonic() + KILLING_S
+        while time.monotonic() < end:
+            time.sleep(source.uniform(0.05, 1.0))
+            name = source.choice([*VICTIMS, "one worker", "one worker"])
+            try:
+                kill(VICTIMS[name](pair))
+                killed[name] += 1
+            except (StopIteration, ProcessLookupError):
+                continue  # the victim is away already
+        tools.wait_for(lambda: {pair.send(path="/hello").status for _ in range(5)} == {200}, 10, "recovery")
+    clean = Counter(status for _, status in load.clean)
+    attacks = Counter(status for _, status in load.attack)
+    print(f"killed {dict(killed)}; clean {dict(clean)}; attacks {dict(attacks)}")
+    assert sum(killed.values()) > 5
+    assert set(attacks) <= {403, 503}
+    assert set(clean) <= {200, 503}
+    assert {seen["path"] for seen in app.seen()} == {"/hello"}
+    assert pair.send(path=ATTACK_PATH).status == 403
 
 
 def test_an_engine_that_is_away_means_503_with_a_request_id(start_pair: Any, app: Any, tools: Any) -> None:
