@@ -12,7 +12,7 @@ export CRS_DIR
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-official lint format gen conformance crs image k8s bench check clean
+.PHONY: help run test test-official lint format gen conformance crs oracle fuzz soak bench bench-pair k8s image check clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,8 +60,26 @@ gen: .venv/dev.stamp ## protos/ → extproc/_pb
 conformance: .venv/dev.stamp .venv-official/stamp ## the numbered ext_proc cases against `extproc serve`
 	$(BIN)/python -m tests.conformance.against_extproc
 
-crs: .venv/dev.stamp ## the Core Rule Set's regression tests, in process (CRS_DIR)
+crs: .venv/dev.stamp ## the Core Rule Set's tests: in process, then through Envoy (CRS_DIR)
 	$(BIN)/extproc test $(CRS_DIR)/tests --crs $(CRS_DIR) --verbose --set-aside tests/seclang/crs/set-aside.txt
+	$(BIN)/python -m tests.crs_envoy.through_envoy
+
+oracle: .venv/dev.stamp ## every corpus value against libmodsecurity, PL1 and PL2
+	$(BIN)/python tests/oracle/full_run.py --paranoia 1 2
+
+fuzz: .venv/dev.stamp ## every parser and decoder (FUZZ_SECONDS=600)
+	$(BIN)/python -m tests.fuzz.fuzz_run --seconds $${FUZZ_SECONDS:-600}
+
+soak: .venv/dev.stamp ## constant mixed load, flat memory and descriptors (SOAK_SECONDS=1800)
+	SOAK_SECONDS=$${SOAK_SECONDS:-1800} $(PYTEST) tests/soak --timeout 7200
+
+bench: .venv/dev.stamp ## CPU per request: engine against libmodsecurity, server against no-op servers, memory
+	$(BIN)/python -m tests.bench.engine
+	$(BIN)/python -m tests.bench.server
+	$(BIN)/python -m tests.bench.memory
+
+bench-pair: .venv/dev.stamp ## whole stacks, all processes counted
+	$(BIN)/python -m tests.bench.pair
 
 k8s: .venv/dev.stamp ## manifests against schemas; the image built and its pod run
 	$(PYTEST) tests/k8s
