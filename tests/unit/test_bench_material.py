@@ -47,7 +47,7 @@ def test_lengths_and_lines_are_right(kind: str) -> None:
         assert len(headers) == len(sent.headers)
         assert body == sent.body
         assert int(headers.get("content-length", "0")) == len(body)
-        assert head.count(b"\r\n") == len(sent.headers)
+        assert head.count(b"\r\n") == head.count(b"\n") == len(sent.headers)
 
 
 def leaves(tree: object) -> int:
