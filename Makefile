@@ -43,12 +43,15 @@ test: .venv/dev.stamp .venv-official/stamp ## unit, property, rule, end-to-end a
 test-official: .venv-official/stamp
 	$(OFFICIAL)/python -m pytest -q tests/official
 
-lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter, buf lint
+lint: .venv/dev.stamp ## ruff, mypy --strict, import-linter, buf lint and breaking
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
+	@# Against the last release, before the first one against the commit that brought the messages.
+	$(BIN)/buf breaking --against ".git#ref=$$(git describe --tags --abbrev=0 2>/dev/null || \
+		git log --diff-filter=A --format=%H -- 'protos/*.proto' | tail -1)"
 
 format: .venv/dev.stamp ## lay out the code
 	$(BIN)/ruff check --fix .
