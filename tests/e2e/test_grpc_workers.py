@@ -309,7 +309,7 @@ def test_cancelled_work_makes_room_at_once() -> None:
     settings = {"max_streams": 1, "budget_us": 60_000_000}
     with serving(address := free_address(), **settings), grpc.insecure_channel(address, NO_PROXY) as channel:
         working = Stream(channel)
-        working.send(head("/work/50000"))
+        working.send(head("/work/5000000"))  # longer than any machine needs to look
         eventually(lambda: ask_code(channel) is grpc.StatusCode.RESOURCE_EXHAUSTED)
         working.cancel()
         eventually(lambda: kind(Stream(channel).ask(head())) == "request_headers", seconds=10)
@@ -360,7 +360,8 @@ def test_cancelled_and_empty_streams_are_no_errors() -> None:
         server.process.terminate()
         assert server.process.wait(20) == 0
         said = [line for line in server.output().splitlines() if not line.startswith("extproc: serving")]
-        assert said == ["closed None"]
+        # Which of the two the server sees is the network's choice; neither is an error, none is reported as one.
+        assert said in (["closed None"], ["closed cancelled"])
 
 
 def test_health_port_speaks_http_and_grpc_and_nothing_else() -> None:
