@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--fault-path", help="path on which the engine raises")
     group.addoption("--nothing-path", help="path on which the engine gives no verdict")
     group.addoption("--slow-path", help="path on which the engine works longer than its budget")
+    group.addoption("--open-streams", type=int, help="how many streams to hold open at a time (10000)")
     group.addoption("--reflection", action="store_true", help="the server was started with reflection")
 
 

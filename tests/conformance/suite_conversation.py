@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from cases import CASES, Case
@@ -19,7 +19,8 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.number} {case.title}")
-def test_case(peer: Peer, case: Case) -> None:
+def test_case(peer: Peer, case: Case, record_property: Callable[[str, str], None]) -> None:
     if case.run is None:
         pytest.skip(f"not applicable: {case.reason}")
+    record_property("expects", " ".join((case.run.__doc__ or "").split()))
     case.run(peer)

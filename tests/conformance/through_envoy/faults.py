@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -193,21 +194,28 @@ def e08(site: Site) -> None:
 
 def e09(site: Site) -> None:
     """1,100 and 3,000 requests with slow bodies in parallel: all answered, no circuit breaker overflows."""
-    pair = site.start("--workers", "2")
-    admin = admin_socket(pair)
+    # On a busy machine the last of so many bodies waits long for its turn; what the budget does is not asked here.
+    pair = site.start("--workers", "2", "--time-budget", "10s")
     for number in PARALLEL:
-        clients = [Http2Client(pair.port, timeout_s=60) for _ in range(-(-number // STREAMS_PER_CONNECTION))]
+        hold_slow(pair, number)
+    admin = admin_socket(pair)
+    assert {name: read_stat(admin, name) for name in OVERFLOWS} == dict.fromkeys(OVERFLOWS, 0)
+
+
+def hold_slow(pair: PairProcess, number: int) -> None:
+    """Opens all, waits until the engine has them all, then ends their bodies."""
+    admin = admin_socket(pair)
+    with ExitStack() as stack:
+        connections = range(-(-number // STREAMS_PER_CONNECTION))
+        clients = [stack.enter_context(Http2Client(pair.port, timeout_s=60)) for _ in connections]
         opened = [(client, open_slow(client)) for client in clients for _ in range(STREAMS_PER_CONNECTION)][:number]
         for client in clients:
             client.flush()
-        wait_for(lambda: read_stat(admin, "cluster.extproc.upstream_rq_active") >= number, 25, f"{number} streams")  # noqa: B023
+        wait_for(lambda: read_stat(admin, "cluster.extproc.upstream_rq_active") >= number, 25, f"{number} streams")
         for client, stream in opened:
             client.send(stream, b"2", is_last=True)
-        statuses = [client.finish(stream).status for client, stream in opened]
-        assert statuses == ["200"] * number
-        for client in clients:
-            client.close()
-        assert {name: read_stat(admin, name) for name in OVERFLOWS} == dict.fromkeys(OVERFLOWS, 0)
+        statuses = Counter(client.finish(stream).status for client, stream in opened)
+    assert statuses == {"200": number}, statuses
 
 
 def open_slow(client: Http2Client) -> int:
