@@ -76,10 +76,15 @@ fuzz: .venv/dev.stamp ## every parser and decoder (FUZZ_SECONDS=600)
 soak: .venv/dev.stamp ## constant mixed load, flat memory and descriptors (SOAK_SECONDS=1800)
 	SOAK_SECONDS=$${SOAK_SECONDS:-1800} $(PYTEST) tests/soak --timeout 7200
 
+# libddwaf comes with a tracer that nothing else here should load: it lives apart.
+.venv-bench/stamp:
+	$(PYTHON_FOUND) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check ddtrace==4.16.0
+	@touch $@
+
 bench: .venv/dev.stamp ## CPU per request: engine against libmodsecurity, server against no-op servers, memory
-	$(BIN)/python -m tests.bench.engine
-	$(BIN)/python -m tests.bench.server
-	$(BIN)/python -m tests.bench.memory
+	-@$(MAKE) --no-print-directory .venv-bench/stamp
+	@code=0; for part in engine server memory; do $(BIN)/python -m tests.bench.$$part || code=1; done; exit $$code
 
 bench-pair: .venv/dev.stamp ## whole stacks, all processes counted
 	$(BIN)/python -m tests.bench.pair
@@ -94,4 +99,4 @@ image: ## engine and Envoy images with podman or docker
 check: lint test ## what CI runs
 
 clean: ## remove what the targets made
-	rm -rf .venv .venv-official build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-official .venv-bench build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
