@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from extproc.cli.flags import add_flags, resolve_arguments
-from extproc.cli.wiring import rule_sources
+from extproc.cli.wiring import body_settings, rule_sources
 from extproc.config import Config
 from extproc.engine.plan import Plan
-from extproc.engine.ruleset import BodySettings
 from extproc.events.masking import Masking
 from extproc.model.errors import ConfigError
 from extproc.model.verdict import Mode
@@ -82,7 +81,7 @@ def _record(config: Config, request: Request, masking: Masking) -> dict[str, Any
 def _plan_maker(config: Config) -> Callable[[bytes], Plan]:
     """Rules as `serve` would load them, with lines in front."""
     sources = rule_sources(config)
-    defaults = BodySettings(request_limit_bytes=config.body_limit)
+    defaults = body_settings(config)
 
     def make(before: bytes) -> Plan:
         return Plan(load_ruleset(replace(sources, preamble=sources.preamble + b"\n" + before), defaults))

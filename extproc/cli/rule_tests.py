@@ -46,7 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     cases = list(read_cases(arguments.paths))
     if not cases:
         raise ConfigError("paths", "no tests found in " + ", ".join(map(str, arguments.paths)))
-    plan = Plan(load_ruleset(_sources(arguments), BodySettings(is_response_read=True)))
+    plan = Plan(
+        load_ruleset(_sources(arguments), BodySettings(is_response_read=True, is_type_guessed=arguments.crs is None))
+    )
     mode = Mode.MONITOR if arguments.crs else Mode.BLOCK
     settings = EngineSettings(mode=mode, inspect_response=True)
     results = run_cases(cases, lambda publish: EngineInspector(plan, settings, publish))

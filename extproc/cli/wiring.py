@@ -39,12 +39,7 @@ def load_inspector(config: Config, publish: Callable[[Decision], None]) -> Engin
     `publish` gets each decision. Raises ConfigError or SecLangErrors.
     """
     sources = rule_sources(config)
-    bodies = BodySettings(
-        is_response_read=config.response,
-        is_type_guessed=not config.crs,
-        request_limit_bytes=config.body_limit,
-    )
-    ruleset = load_ruleset(sources, bodies, cache_directory())
+    ruleset = load_ruleset(sources, body_settings(config), cache_directory())
     settings = EngineSettings(mode=Mode(config.mode), inspect_response=config.response)
     print(f"extproc: {describe_mode(config, ruleset.mode)}", file=sys.stderr, flush=True)
     masking = Masking()
@@ -54,6 +49,15 @@ def load_inspector(config: Config, publish: Callable[[Decision], None]) -> Engin
         is_secret_value=lambda value: bool(masking.find(value)[0]),
     )
     return EngineInspector(plan, settings, publish)
+
+
+def body_settings(config: Config) -> BodySettings:
+    """Which bodies are read, and how: own rules believe a body more than its label."""
+    return BodySettings(
+        is_response_read=config.response,
+        is_type_guessed=not config.crs,
+        request_limit_bytes=config.body_limit,
+    )
 
 
 def cache_directory() -> Path | None:
@@ -72,6 +76,8 @@ def rule_sources(config: Config) -> Sources:
     """The files that `rules`, `crs` and `profile` stand for. Raises ConfigError."""
     if config.policy:
         raise ConfigError(config.sources["policy"], "policy files are not known to this version; leave it out")
+    if config.profile.startswith("crs") and not config.crs:
+        raise ConfigError(config.sources["profile"], f"{config.profile} needs the Core Rule Set: add --crs DIR")
     files = tuple(_rule_file(name, config.sources["rules"]) for name in config.rules)
     if config.crs:
         try:

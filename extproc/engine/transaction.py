@@ -208,10 +208,12 @@ class Transaction:
         if len(body) > limit:
             self._exceed("request-body-limit")
             body = body[:limit]
+        sent = b""
         encoding = b",".join([value for key, value in self.request_headers if key == b"content-encoding"])
         if encoding and body and self.interruption is None:
             # What is packed may not be larger than what is not.
             limits = replace(self.bodies.limits, decompressed_bytes=min(limit, self.bodies.limits.decompressed_bytes))
+            sent = body
             decoded = yield from paced(decompress_steps(body, encoding, limits), deadline)
             if decoded.partly:
                 self._exceed(decoded.partly)
@@ -236,10 +238,18 @@ class Transaction:
             self.flags.update(self.parsed.flags)
             if self.parsed.partly:
                 self.note_partly(self.parsed.partly)
+            if self.bodies.is_type_guessed:
+                self.parsed.args += self.parsed.xml_leaves
+                if sent and self.processor in ("URLENCODED", "MULTIPART"):
+                    # An app that does not unpack takes the bytes as they came: what they hold counts as well.
+                    as_sent = yield from paced(processor(sent, content_type, self.bodies.limits), deadline)
+                    self.parsed.args += as_sent.args
+                    self.parsed.files += as_sent.files
             if is_guess:
                 # The sender promised nothing: what does not parse is no fault, and is shown as it is.
                 self.is_body_forced = True
-                self.parsed.error = b""
+                if self.parsed.error:
+                    self.parsed.error, self.processor = b"", ""
             self.parsed.error = self.parsed.error or error
             if self.parsed.error and self.processor != "URLENCODED":
                 # What the parser gave up on is shown to the rules as it is.
@@ -536,7 +546,9 @@ class Transaction:
                 self.matched_vars = [*last_vars, (name, text)]
             if rule.has_capture and captures and len(found) > 1:
                 self.tx[b"0"] = captures[0][:TX_BYTES]
-            start = text.find(captures[0]) if captures and captures[0] else 0
+            # What is not part of the text (a fingerprint of @detectSQLi) speaks for all of it.
+            start = text.find(captures[0]) if captures else -1
+            span = (start, start + len(captures[0])) if start >= 0 and captures[0] else (0, len(text))
             self.matches.append(
                 Match(
                     rule_id=rule.id,
@@ -547,7 +559,7 @@ class Transaction:
                     tags=rule.tags,
                     severity=rule.severity,
                     value=text,
-                    span=(start, start + len(captures[0])) if captures and start >= 0 else (0, 0),
+                    span=span,
                 )
             )
         self.matched_vars = last_vars

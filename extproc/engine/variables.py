@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from extproc.bodies.cookies import parse_cookies
-from extproc.bodies.urlencoded import parse_arguments
+from extproc.bodies.urlencoded import count_arguments, decode, parse_arguments
 
 if TYPE_CHECKING:
     from extproc.engine.transaction import Transaction
@@ -79,10 +79,14 @@ def _args_get(tx: Transaction) -> Pairs:
     if not query:
         return []
     settings = tx.bodies
-    pairs, invalid = parse_arguments(query, settings.argument_separator, settings.limits.arguments)
+    limit = settings.limits.arguments
+    pairs, invalid = parse_arguments(query, settings.argument_separator, limit)
     if invalid:
         tx.flags["URLENCODED_ERROR"] = 1
-    if len(pairs) >= settings.limits.arguments and query.count(settings.argument_separator) >= len(pairs):
+    if count_arguments(query, settings.argument_separator) > limit:
+        # Not taken apart, yet not unseen: what is left is one more value.
+        name, _, value = query.split(settings.argument_separator, limit)[limit].partition(b"=")
+        pairs.append((decode(name)[0], decode(value)[0]))
         tx.note_partly("arguments-limit")
     return list(pairs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -349,3 +350,45 @@ def test_a_body_without_a_known_type_is_read_as_what_it_looks_like(tmp_path, bod
     seen = [match.rule_id for match in decisions[0].matches]
     assert set(ids) <= set(seen)
     assert 4 not in seen
+
+
+def decide(tmp_path, raw: bytes, rules: str) -> list[int]:
+    file = tmp_path / "rules.conf"
+    file.write_text(rules)
+    decisions = []
+    ruleset = load_ruleset(Sources((file,)), BodySettings(is_type_guessed=True))
+    run_exchange(EngineInspector(Plan(ruleset), EngineSettings(), decisions.append), parse_request(raw), None)
+    return [match.rule_id for match in decisions[0].matches]
+
+
+ATTACK_RULE = 'SecRule ARGS|REQUEST_BODY "@rx evil" "id:1,phase:2,pass"\n'
+
+
+def test_what_lies_behind_the_last_argument_taken_apart_is_still_a_value(tmp_path):
+    raw = b"GET /?" + b"&" * 1500 + b"q=%65vil HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert decide(tmp_path, raw, ATTACK_RULE) == [1]
+
+
+def test_a_packed_form_is_read_as_sent_too(tmp_path):
+    packed = gzip.compress(b"a=1")
+    hidden = packed[:3] + b"\x10" + packed[4:10] + b"&q=evil&\x00" + packed[10:]  # FCOMMENT, RFC 1952 section 2.3.1
+    raw = (
+        b"POST / HTTP/1.1\r\nHost: a\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\nContent-Encoding: gzip\r\n\r\n"
+    )
+    assert gzip.decompress(hidden) == b"a=1"
+    assert decide(tmp_path, raw + hidden, 'SecRule ARGS:q "@streq evil" "id:1,phase:2,pass"\n') == [1]
+
+
+def test_lines_of_json_behind_the_first_are_seen(tmp_path):
+    raw = b'POST / HTTP/1.1\r\nHost: a\r\n\r\n{"a": 1}\n{"q": "evil"}'
+    rules = (
+        'SecRule REQBODY_PROCESSOR "!@rx ." "id:1,phase:2,pass,chain"\n    SecRule REQUEST_BODY "@rx evil" "t:none"\n'
+    )
+    assert decide(tmp_path, raw, rules) == [1]
+
+
+def test_each_text_and_attribute_of_xml_is_a_value(tmp_path):
+    raw = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/xml\r\n\r\n<r><n>John</n><q w='bad'>evil</q></r>"
+    rules = 'SecRule ARGS "@streq evil" "id:1,phase:2,pass"\nSecRule ARGS "@streq bad" "id:2,phase:2,pass"\n'
+    assert decide(tmp_path, raw, rules) == [1, 2]
