@@ -30,6 +30,9 @@ PAUSE_S = 0.02
 """Between two requests of one client: a few dozen requests a second in all."""
 
 REQUESTS_PER_CONNECTION = 25
+VISITORS = 500
+"""Persistent records: as many as are reached in the warm-up, also of a short run."""
+
 SAMPLES = 60
 """Looks at the processes, spread over the run. The first third is warm-up: caches fill, memory is touched first."""
 
@@ -50,7 +53,7 @@ SecRule ARGS|REQUEST_COOKIES|XML:/*|FILES "@rx (?i)'\s*or\s+1=1" \
     "id:1001,phase:2,deny,status:403,t:none,t:urlDecodeUni,log,msg:'a test attack',logdata:'%{MATCHED_VAR}'"
 SecRule ARGS "@detectSQLi" "id:1002,phase:2,pass,t:none,t:htmlEntityDecode,log,setvar:tx.score=+5"
 SecRule ARGS|REQUEST_URI "@detectXSS" "id:1003,phase:2,pass,t:none,t:urlDecodeUni,log,setvar:tx.%{MATCHED_VAR_NAME}=1"
-SecRule REMOTE_ADDR "@unconditionalMatch" "id:1004,phase:1,pass,nolog,initcol:ip=%{ARGS:n},setvar:ip.seen=+1"
+SecRule REMOTE_ADDR "@unconditionalMatch" "id:1004,phase:1,pass,nolog,initcol:ip=%{REQUEST_HEADERS:x-visitor},setvar:ip.seen=+1"
 """
 
 
@@ -153,7 +156,8 @@ class Clients:
         is_attack = source.random() < ATTACK_SHARE
         value = f"{number}{ATTACK}" if is_attack else source.choice(HARMLESS) + str(number)
         sent = KINDS[source.choice(ORDER)](value.replace("&", "and") if not is_attack else value, number)
-        connection.request(sent.method, sent.path, sent.body, sent.headers)
+        headers = {**sent.headers, "x-visitor": str(number % VISITORS)}
+        connection.request(sent.method, sent.path, sent.body, headers)
         answer = connection.getresponse()
         answer.read()
         (self.attacks if is_attack else self.clean)[answer.status] += 1
