@@ -53,7 +53,8 @@ SecRule ARGS|REQUEST_COOKIES|XML:/*|FILES "@rx (?i)'\s*or\s+1=1" \
     "id:1001,phase:2,deny,status:403,t:none,t:urlDecodeUni,log,msg:'a test attack',logdata:'%{MATCHED_VAR}'"
 SecRule ARGS "@detectSQLi" "id:1002,phase:2,pass,t:none,t:htmlEntityDecode,log,setvar:tx.score=+5"
 SecRule ARGS|REQUEST_URI "@detectXSS" "id:1003,phase:2,pass,t:none,t:urlDecodeUni,log,setvar:tx.%{MATCHED_VAR_NAME}=1"
-SecRule REMOTE_ADDR "@unconditionalMatch" "id:1004,phase:1,pass,nolog,initcol:ip=%{REQUEST_HEADERS:x-visitor},setvar:ip.seen=+1"
+SecRule REMOTE_ADDR "@unconditionalMatch" "id:1004,phase:1,pass,nolog,\
+    initcol:ip=%{REQUEST_HEADERS:x-visitor},setvar:ip.seen=+1"
 """
 
 
