@@ -19,7 +19,7 @@ from extproc.model.errors import SecLangErrors
 from extproc.model.verdict import Mode
 from extproc.seclang.compile import Compiler, by_id
 from extproc.seclang.literal_store import LiteralStore
-from extproc.seclang.load import load
+from extproc.seclang.load import read_files
 from extproc.seclang.parser import duplicate_ids, parse
 from extproc.seclang.settings import RulesetSettings, settings
 from extproc.seclang.syntax import Statement
@@ -47,8 +47,8 @@ def load_ruleset(
 ) -> Ruleset:
     """Read, parse and compile. `defaults` holds where no directive says otherwise.
 
-    `cache_directory` keeps what is dear to work out between starts. Raises SecLangErrors with all findings of
-    the first stage that has any.
+    `cache_directory` keeps what is dear to work out between starts. Raises SecLangErrors with the findings of
+    reading, of settings and of compiling together.
     """
     with _without_collector():
         return _load_ruleset(sources, defaults, cache_directory)
@@ -68,16 +68,24 @@ def _without_collector() -> Iterator[None]:
 
 def _load_ruleset(sources: Sources, defaults: BodySettings, cache_directory: Path | None) -> Ruleset:
     statements: list[Statement] = parse(sources.preamble, PREAMBLE_FILE)
-    statements += load(list(sources.files))
+    of_files, findings = read_files(sources.files)
+    statements += of_files
     statements += parse(sources.closing, PREAMBLE_FILE)
-    findings = duplicate_ids(statements)
-    if findings:
-        raise SecLangErrors(findings)
-    said, notices = settings(statements)
+    findings += duplicate_ids(statements)
+    try:
+        said, notices = settings(statements)
+    except SecLangErrors as errors:
+        findings += errors.findings
     literals = LiteralStore(cache_directory)
     digest = hashlib.blake2b(repr(statements).encode("utf-8", "surrogatepass"), digest_size=8)
     compiler = Compiler(_recording_reader(digest.update), literals)
-    phases = compiler.compile(statements)
+    try:
+        phases = compiler.compile(statements)
+    except SecLangErrors as errors:
+        findings += errors.findings
+    if findings:
+        # All stages have spoken: whoever mends the rules sees everything at once.
+        raise SecLangErrors(findings)
     literals.save()
     notices_text = [f"{notice.file}:{notice.line}: {notice.text}" for notice in notices]
     return Ruleset(

@@ -29,13 +29,19 @@ def load(paths: Sequence[Path]) -> list[Statement]:
     of their names. Directives Include and IncludeOptional are not among the statements.
     Raises SecLangErrors with every finding of every file; line 0 means the file as a whole.
     """
+    statements, findings = read_files(paths)
+    findings += duplicate_ids(statements)
+    if findings:
+        raise SecLangErrors(findings)
+    return statements
+
+
+def read_files(paths: Sequence[Path]) -> tuple[list[Statement], list[SecLangError]]:
+    """The statements of all files that could be read, and what is wrong with the others."""
     loading = _Loading()
     for path in paths:
         loading.read_file(path, (), SecLangError(os.fspath(path), 0, ""))
-    loading.findings += duplicate_ids(loading.statements)
-    if loading.findings:
-        raise SecLangErrors(loading.findings)
-    return loading.statements
+    return loading.statements, loading.findings
 
 
 class _Loading:

@@ -392,3 +392,13 @@ def test_each_text_and_attribute_of_xml_is_a_value(tmp_path):
     raw = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/xml\r\n\r\n<r><n>John</n><q w='bad'>evil</q></r>"
     rules = 'SecRule ARGS "@streq evil" "id:1,phase:2,pass"\nSecRule ARGS "@streq bad" "id:2,phase:2,pass"\n'
     assert decide(tmp_path, raw, rules) == [1, 2]
+
+
+def test_findings_of_reading_settings_and_compiling_come_together(tmp_path):
+    file = tmp_path / "broken.conf"
+    file.write_text(
+        'SecRule FOO "@rx a" "id:1,phase:2,pass"\nSecRule ARGS "@rx (" "id:2,phase:2,pass"\nSecRuleEngine Maybe\n'
+    )
+    with pytest.raises(SecLangErrors) as caught:
+        load_ruleset(Sources((file,)))
+    assert sorted(finding.line for finding in caught.value.findings) == [1, 2, 3]
