@@ -79,10 +79,11 @@ def _load_ruleset(sources: Sources, defaults: BodySettings, cache_directory: Pat
     literals = LiteralStore(cache_directory)
     digest = hashlib.blake2b(repr(statements).encode("utf-8", "surrogatepass"), digest_size=8)
     compiler = Compiler(_recording_reader(digest.update), literals)
+    told = {(finding.file, finding.line) for finding in findings}
     try:
         phases = compiler.compile(statements)
     except SecLangErrors as errors:
-        findings += errors.findings
+        findings += [finding for finding in errors.findings if (finding.file, finding.line) not in told]
     if findings:
         # All stages have spoken: whoever mends the rules sees everything at once.
         raise SecLangErrors(findings)

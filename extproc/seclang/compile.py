@@ -94,7 +94,8 @@ class Compiler:
                     self._markers.append((statement.name, {phase: len(self._rules[phase]) for phase in Phase}))
                 else:
                     self._direct(statement)
-            except _Problem as problem:
+            except (_Problem, ValueError) as problem:
+                # A ValueError is a statement that was found wrong when it was read, and is told as that.
                 self.findings.append(SecLangError(statement.file, statement.line, str(problem)))
         if self.findings:
             raise SecLangErrors(self.findings)
@@ -313,8 +314,11 @@ class Compiler:
     def _direct(self, directive: syntax.Directive) -> None:
         name = directive.name
         if name == "SecDefaultAction":
-            actions = directives.listed_actions(directive)
-            phases = [Phase(parse_phase(action.value)) for action in actions if action.name == "phase" and action.value]
+            try:
+                actions = directives.listed_actions(directive)
+                phases = [Phase(parse_phase(one.value)) for one in actions if one.name == "phase" and one.value]
+            except ValueError as error:
+                raise _Problem(f"{name}: {error}") from error
             self._defaults[phases[0] if phases else DEFAULT_PHASE] = tuple(actions)
         elif name in _REMOVALS:
             self._remove(directive)

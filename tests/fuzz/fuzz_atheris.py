@@ -1,4 +1,4 @@
-"""One target under atheris: `fuzz_atheris.py TARGET [libFuzzer's flags] FOLDER`. Started by fuzz_run.py."""
+"""One target under atheris: `python -m tests.fuzz.fuzz_atheris TARGET [libFuzzer's flags] FOLDER`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["extproc"]):
-    from fuzz_targets import TARGETS
+    from tests.fuzz.fuzz_targets import TARGETS
 
 
 if __name__ == "__main__":

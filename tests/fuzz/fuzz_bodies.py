@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fuzz_source import Source
-
 from extproc.bodies import json_body as json_module
 from extproc.bodies.boundary import find_boundary
 from extproc.bodies.contract import BodySteps, Limits, ParsedBody
@@ -13,6 +11,7 @@ from extproc.bodies.disposition import PARAMETERS_LIMIT, parse_disposition
 from extproc.bodies.registry import PROCESSORS
 from extproc.bodies.sniff import processor_for, sniff
 from extproc.bodies.urlencoded import count_arguments, parse_arguments
+from tests.fuzz.fuzz_source import Source
 
 SMALL = Limits(
     arguments=6,

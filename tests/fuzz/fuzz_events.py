@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-from fuzz_source import Source
-
 from extproc.events.line import human
 from extproc.events.masking import Masking
 from extproc.events.record import MAX_EVENT_BYTES, encode
 from extproc.model.phase import Phase
 from extproc.model.verdict import Coverage, Decision, Match, Mode, Outcome
+from tests.fuzz.fuzz_source import Source
 
 PLACES = ("ARGS:password", "ARGS:json.api_key", "REQUEST_COOKIES:session", "REQUEST_HEADERS:authorization")
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~"

@@ -6,8 +6,6 @@ import re
 import warnings
 from functools import cache
 
-from fuzz_source import Source
-
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
 from extproc.events.line import human
@@ -26,6 +24,7 @@ from extproc.seclang.assemble import Sources, load_ruleset
 from extproc.seclang.parser import parse, read
 from extproc.seclang.syntax import render
 from extproc.transformations.registry import TRANSFORMATIONS
+from tests.fuzz.fuzz_source import Source
 
 BY_NAME = sorted(TRANSFORMATIONS)
 MAX_CHAIN = 4

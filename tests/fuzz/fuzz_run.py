@@ -1,6 +1,6 @@
 """`make fuzz`: every target for its share of the time; executions are counted, what breaks is kept.
 
-    fuzz_run.py [--seconds 600] [--engine atheris|plain] [--seed N] [TARGET]...
+    python -m tests.fuzz.fuzz_run [--seconds 600] [--engine atheris|plain] [--seed N] [TARGET]...
 
 Each target runs in a process of its own. `atheris` lets coverage guide the inputs (libFuzzer); `plain` makes them by
 `fuzz_mutator` alone, several times faster and blind. Without a word, atheris gets a third of the time where it is
@@ -20,9 +20,9 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz_corpus import BUILD, escape, inputs
-from fuzz_mutator import mutate
-from fuzz_targets import TARGETS
+from tests.fuzz.fuzz_corpus import BUILD, escape, inputs
+from tests.fuzz.fuzz_mutator import mutate
+from tests.fuzz.fuzz_targets import TARGETS
 
 ATHERIS_SHARE = 1 / 3
 BATCH = 200
@@ -76,20 +76,11 @@ def run_atheris(name: str, seconds: float, seed: int) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(inputs(name)):
         (folder / f"given-{number}").write_bytes(data)
-    script = Path(__file__).with_name("fuzz_atheris.py")
     limits = [f"-max_total_time={max(1, int(seconds))}", f"-seed={seed}", f"-timeout={SLOW_INPUT_S}", "-max_len=600"]
     limits.append(f"-artifact_prefix={BUILD}/{name}-")
     started = time.monotonic()
     ended = subprocess.run(
-        [
-            sys.executable,
-            str(script),
-            name,
-            *limits,
-            f"-artifact_prefix={BUILD}/{name}-",
-            "-print_final_stats=1",
-            folder,
-        ],
+        [sys.executable, "-m", "tests.fuzz.fuzz_atheris", name, *limits, "-print_final_stats=1", folder],
         capture_output=True,
         text=True,
         errors="replace",

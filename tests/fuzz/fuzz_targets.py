@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import fuzz_bodies
-import fuzz_events
-import fuzz_rules
-import fuzz_wire
+from tests.fuzz import fuzz_bodies, fuzz_events, fuzz_rules, fuzz_wire
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "urlencoded": fuzz_bodies.urlencoded,

@@ -8,7 +8,6 @@ from collections.abc import Coroutine
 from typing import Any
 
 import grpc
-from fuzz_source import Source
 
 from extproc._pb.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from extproc.model.deadline import Deadline
@@ -24,6 +23,7 @@ from extproc.server.stream import Streams
 from extproc.wire import decode, encode
 from extproc.wire.kind import Kind
 from extproc.wire.page import choose_format
+from tests.fuzz.fuzz_source import Source
 
 DETAILS = frozenset(
     {

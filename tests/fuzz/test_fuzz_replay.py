@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from fuzz_corpus import FOLDER, escape, inputs, unescape
-from fuzz_mutator import mutate
-from fuzz_targets import TARGETS
+
+from tests.fuzz.fuzz_corpus import FOLDER, escape, inputs, unescape
+from tests.fuzz.fuzz_mutator import mutate
+from tests.fuzz.fuzz_targets import TARGETS
 
 ROUNDS = {"transaction": 60, "seclang": 200, "conversation": 400}
 DEFAULT_ROUNDS = 500
