@@ -82,7 +82,6 @@ class Rule:
     chain: tuple[Rule, ...] = ()
     index: int = -1
     clauses: tuple[frozenset[bytes], ...] = ()
-    paranoia: int = 0
 
     @property
     def place(self) -> str:
@@ -124,4 +123,3 @@ class Ruleset:
     notices: tuple[str, ...] = ()
     collection_timeout_seconds: int = 3600
     by_id: dict[int, Rule] = field(default_factory=dict)
-    uses: frozenset[str] = frozenset()

@@ -42,7 +42,6 @@ DYNAMIC_OPERATORS = 256
 """Operators kept compiled per rule whose argument has macros; more start anew."""
 
 _ASSIGNMENTS = {"=": Assignment.SET, "+": Assignment.ADD, "-": Assignment.SUBTRACT, "!": Assignment.UNSET}
-_PARANOIA = re.compile(r"paranoia-level/(\d)")
 _MACRO = re.compile(rb"%\{[^{}]+\}")
 _TARGET_UPDATES = {"SecRuleUpdateTargetById", "SecRuleUpdateTargetByTag", "SecRuleUpdateTargetByMsg"}
 _REMOVALS = {"SecRuleRemoveById", "SecRuleRemoveByTag", "SecRuleRemoveByMsg"}
@@ -290,7 +289,6 @@ class Compiler:
         rule.transformations = tuple(transformations)
         rule.setvars, rule.controls = tuple(setvars), tuple(controls)
         rule.expirevars, rule.initcols, rule.tags = tuple(expirevars), tuple(initcols), tuple(tags)
-        rule.paranoia = max((int(found[1]) for tag in tags if (found := _PARANOIA.fullmatch(tag))), default=0)
 
     def _transformation(self, action: syntax.Action) -> Transformation:
         name = (action.value or b"").decode("latin-1")
