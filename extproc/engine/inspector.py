@@ -35,6 +35,7 @@ class EngineSettings:
 
     mode: Mode = Mode.BLOCK
     inspect_response: bool = False
+    closing_budget_us: int = CLOSING_BUDGET_US
 
 
 class EngineInspector:
@@ -302,7 +303,7 @@ class EngineInspection:
 
     def _run_logging_phase(self, tx: Transaction) -> None:
         """Phase 5, after the answer; it changes no verdict, and its faults cost no event."""
-        deadline = Deadline(time.monotonic_ns, CLOSING_BUDGET_US)
+        deadline = Deadline(time.monotonic_ns, self._inspector.settings.closing_budget_us)
         try:
             for _ in tx.run(Phase.LOGGING, deadline):
                 if deadline.is_expired():

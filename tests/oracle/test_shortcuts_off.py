@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from re import _parser
 
 import pytest
-from oracle_engines import Ours, load_crs
+from oracle_engines import Ours, load_crs, unhurried
 from oracle_material import CORPUS, CRS, PLACES, Sent, corpus
 from pattern_texts import Generator, swap_case
 
 from extproc.engine import transaction
-from extproc.engine.inspector import EngineInspection, EngineInspector, EngineSettings
+from extproc.engine.inspector import EngineInspection, EngineInspector
 from extproc.engine.matching import EveryRule
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import Ruleset
@@ -118,7 +118,7 @@ def test_slices_and_company_change_nothing(ruleset: Ruleset, requests, monkeypat
     whole = Ours(ruleset)
     decisions: dict[str, Decision] = {}
     inspector = EngineInspector(
-        Plan(ruleset), EngineSettings(Mode.BLOCK), lambda decision: decisions.__setitem__(decision.incident, decision)
+        Plan(ruleset), unhurried(Mode.BLOCK), lambda decision: decisions.__setitem__(decision.incident, decision)
     )
     all_sent = list(requests(ruleset))[::2]
     expected = [told(whole.decide(sent)) for sent in all_sent]
