@@ -1,0 +1,66 @@
+"""What a detector is: a gate of literals, and a pure function from a text and its place to a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+
+class Place(Enum):
+    """Where the value stood in the request; a detector may weigh it, the verdict moves the score by it."""
+
+    ARGUMENT = "argument"
+    """Query, form or multipart field, XML text, JSON leaf."""
+    NAME = "name"
+    """The name of an argument, a JSON key, a cookie's or a header's name."""
+    PATH = "path"
+    FILE_NAME = "file name"
+    COOKIE = "cookie"
+    HEADER = "header"
+    """Of no known fixed format; user agent and Referer are told apart below."""
+    USER_AGENT = "user agent"
+    REFERER = "referer"
+    BODY = "body"
+    """A body as it came: of no known type, or raw XML with its DTD."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one detector proved of one text."""
+
+    kind: str
+    """The detector's class: `sql`, `script`, `command`, ..."""
+    score: int
+    """1 to 9. 7 to 9 complete and dangerous, 5 to 6 complete or nearly so, 3 to 4 a hint."""
+    span: tuple[int, int]
+    """Of the evidence, bytes of the text that the detector got: start, and the byte after the end."""
+    context: str
+    """The place that the value leaves, in words: `single quote`, `number`, `attribute`, `whole value`."""
+    reason: str
+    """One line made of what proved it: `closes ', or, 1 = 1, comment`. Holds no more of the text than that."""
+    is_complete: bool = True
+    """It parses to the end; what is not complete may be prose."""
+
+
+Alternative: TypeAlias = tuple[frozenset[bytes], ...]
+"""Of each set at least one literal must be in the text (lower case)."""
+
+Gate: TypeAlias = tuple[Alternative, ...]
+"""A text in which no alternative holds is none of the detector's: `detect` would return None. () means: always look."""
+
+Detect: TypeAlias = Callable[[bytes, Place], Finding | None]
+"""The text as a view of the decode ladder, in its own case. Pure, linear, never raises; the strongest finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One class of attack. Each module of this package that holds a grammar offers one as `DETECTOR`."""
+
+    kind: str
+    gate: Gate
+    detect: Detect
+    limit_bytes: int
+    """Of a text longer than this only windows around the gate's literals are looked at: the event says `partly`
+    where that leaves bytes out that could matter."""
