@@ -33,6 +33,7 @@ BODY_LIMIT_RANGE_BYTES = (1024, 64 * 1024 * 1024)
 TIME_BUDGET_RANGE_MS = (10, 60_000)
 WORKERS_RANGE = (0, 64)
 TRUSTED_HOPS_RANGE = (0, 16)
+STREAMS_RANGE = (1, 1_000_000)
 DRAIN_RANGE_SECONDS = (0, 600)
 PARANOIA_RANGE = (1, 4)
 
@@ -260,6 +261,11 @@ class Config:
         "time the inspection of one request may take; beyond it the request is refused with 503",
         unit="ms",
         metavar="TIME",
+    )
+    max_streams: int = setting(
+        16_384,
+        partial(_number, limits=STREAMS_RANGE),
+        "requests that one engine process inspects at a time; one more is answered 503 at once",
     )
     upgrade_paths: tuple[str, ...] = setting(
         (), _path_prefixes, "path prefix on which WebSocket is allowed; its frames are not inspected", metavar="PREFIX"

@@ -33,6 +33,7 @@ def server_settings(config: Config) -> ServerSettings:
         addresses=engine_addresses(config),
         health="" if health == "off" else health,
         budget_us=config.time_budget * 1000,
+        max_streams=config.max_streams,
         body_limit_bytes=config.body_limit,
         drain_delay_s=config.drain_delay_seconds,
         drain_grace_s=config.drain_seconds,

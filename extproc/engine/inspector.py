@@ -112,13 +112,7 @@ class EngineInspection:
         return self._tx
 
     def request_headers(self, head: RequestHead, deadline: Deadline) -> Steps:
-        inspector = self._inspector
-        tx = self._tx = inspector.make_transaction(
-            inspector.plan, head, inspector.mode, inspector.store, self.incident, inspector.clock()
-        )
-        self._begin(head.is_last)
-        if tx.mode is Mode.OFF:
-            self._set_coverage(Coverage.UNINSPECTED, "mode-off")
+        tx = self._receive(head)
         yield from tx.run(Phase.REQUEST_HEADERS, deadline)
         if head.is_last and tx.interruption is None:
             yield from tx.request_body(b"", deadline)
@@ -183,6 +177,11 @@ class EngineInspection:
             yield from tx.run(Phase.RESPONSE_BODY, deadline)
         return self._answer()
 
+    def decline(self, head: RequestHead, status: int, reason: str) -> Verdict:
+        self._receive(head)
+        self._set_coverage(Coverage.UNINSPECTED, reason)
+        return self.refuse(status, reason)
+
     def refuse(self, status: int, reason: str) -> Verdict:
         tx = self._tx
         self._set_coverage(Coverage.PARTLY if tx is not None else Coverage.UNINSPECTED, reason)
@@ -219,6 +218,16 @@ class EngineInspection:
             self._inspector.on_decision(self._decision(tx, phase))
         except Exception:
             _log.exception("incident %s: no event could be made of it", self.incident)
+
+    def _receive(self, head: RequestHead) -> Transaction:
+        inspector = self._inspector
+        tx = self._tx = inspector.make_transaction(
+            inspector.plan, head, inspector.mode, inspector.store, self.incident, inspector.clock()
+        )
+        self._begin(head.is_last)
+        if tx.mode is Mode.OFF:
+            self._set_coverage(Coverage.UNINSPECTED, "mode-off")
+        return tx
 
     def _begin(self, is_last: bool) -> None:
         self._is_last = is_last

@@ -56,6 +56,13 @@ class Inspection(Protocol):
         """
         ...
 
+    def decline(self, head: RequestHead, status: int, reason: str) -> Verdict:
+        """Instead of `request_headers`, when there is no room for another exchange (`overloaded`).
+
+        As `refuse`, but nothing was looked at, so coverage is `uninspected`.
+        """
+        ...
+
     def skip(self, reason: str) -> Verdict:
         """No more of this exchange will be inspected (a declared stream): ALLOW, coverage `partly`."""
         ...

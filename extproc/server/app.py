@@ -22,6 +22,10 @@ from extproc.server.settings import ServerSettings
 PING_INTERVAL_MS = 500
 """Keepalive pings of a client may come that often; Envoy's come every few seconds."""
 
+PENDING_FACTOR = 2
+"""Streams that gRPC core may hold for us, per stream that we take. Its own default of 1,000 cuts a burst off with a
+status that tells nobody why; with room to spare the bound that counts is ours, and it is told."""
+
 
 def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
     """Channel arguments of gRPC core. Without the ping ones it drops Envoy's connection for its keepalives."""
@@ -32,6 +36,9 @@ def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MS),
         ("grpc.http2.max_ping_strikes", 0),
+        # Above the first bound core refuses at random, above the second all.
+        ("grpc.server.max_pending_requests", PENDING_FACTOR * settings.max_streams),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING_FACTOR * settings.max_streams),
     ]
 
 

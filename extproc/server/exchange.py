@@ -26,6 +26,9 @@ from extproc.wire.kind import Kind
 LATE_STATUS = 503
 """HTTP status when the budget is used up."""
 
+OVERLOAD_STATUS = 503
+"""HTTP status when there is no room for another exchange."""
+
 UPGRADE_STATUS = 403
 """HTTP status of an upgrade that is not let through."""
 
@@ -52,12 +55,24 @@ class Terms:
 class Exchange:
     """State of one stream. `receive` each message, `close` at the end, whatever happened."""
 
-    __slots__ = ("_head", "_inspection", "_inspector", "_is_blocked", "_policy", "_request", "_response", "_terms")
+    __slots__ = (
+        "_has_room",
+        "_head",
+        "_inspection",
+        "_inspector",
+        "_is_blocked",
+        "_policy",
+        "_request",
+        "_response",
+        "_terms",
+    )
 
-    def __init__(self, inspector: Inspector, terms: Terms, policy: str = "") -> None:
+    def __init__(self, inspector: Inspector, terms: Terms, policy: str = "", has_room: bool = True) -> None:
+        """Without room the head is declined: an answer and an event, and no work."""
         self._inspector = inspector
         self._terms = terms
         self._policy = policy
+        self._has_room = has_room
         self._inspection: Inspection | None = None
         self._head: RequestHead | None = None
         self._request = State.START
@@ -120,10 +135,14 @@ class Exchange:
         self._head = head
         self._inspection = self._inspector.open()
         upgrade = judge(head, self._terms.upgrade_paths)
-        if upgrade is Upgrade.NONE:
-            return self._answer(Kind.REQUEST_HEADERS, await self._inspect_head(self._inspection, head))
         # Nothing more of a handshake will come, so all rules see it now.
-        verdict = await self._inspect_head(self._inspection, replace(head, is_last=True))
+        seen = head if upgrade is Upgrade.NONE else replace(head, is_last=True)
+        if self._has_room:
+            verdict = await self._inspect_head(self._inspection, seen)
+        else:
+            verdict = self._inspection.decline(seen, OVERLOAD_STATUS, "overloaded")
+        if upgrade is Upgrade.NONE:
+            return self._answer(Kind.REQUEST_HEADERS, verdict)
         if verdict.outcome is not Outcome.BLOCK and upgrade is Upgrade.REFUSED:
             verdict = self._inspection.refuse(UPGRADE_STATUS, "upgrade-not-allowed")  # no block in monitor mode
         if verdict.outcome is Outcome.BLOCK:

@@ -34,7 +34,7 @@ class ServerSettings:
     budget_us: int = 400_000
     """Wall time for the answer to one message; must stay below Envoy's `message_timeout`."""
     max_streams: int = 16_384
-    """Open streams per worker; one more is refused with RESOURCE_EXHAUSTED."""
+    """Open streams per worker; one more is declined with 503, from twice as many on with RESOURCE_EXHAUSTED."""
     body_limit_bytes: int = 1_048_576
     """The largest body that Envoy buffers (`per_connection_buffer_limit_bytes`)."""
     drain_delay_s: float = 5.0

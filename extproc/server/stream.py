@@ -26,6 +26,9 @@ POLICY_KEY = "x-waf-policy"
 _CODES = {"profile-mismatch": grpc.StatusCode.FAILED_PRECONDITION}
 """Status by reason of a WireError; the others are INVALID_ARGUMENT."""
 
+HARD_FACTOR = 2
+"""Streams over the bound are told so one by one, with an event each; from so many times the bound on, no more."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -46,12 +49,14 @@ class Streams:
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: process})
 
     async def _process(self, _requests: object, context: Any) -> None:
-        if self.open >= self._max:
+        has_room = self.open < self._max
+        if not has_room:
             self._complaints.tell("overloaded", f"more than {self._max} streams; one more was refused")
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
+            if self.open >= HARD_FACTOR * self._max:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
         self.open += 1
         self._scheduler.arrivals += 1
-        exchange = Exchange(self.inspector, self._terms, _policy(context))
+        exchange = Exchange(self.inspector, self._terms, _policy(context), has_room)
         is_answered = True
         fault: str | None = "internal"
         try:

@@ -150,6 +150,22 @@ def test_what_envoy_refuses_it_refuses_in_every_mode(watching: Any, app: Any, to
     assert app.seen() == []
 
 
+def test_a_request_for_which_there_is_no_room(start_pair: Any, app: Any, tools: Any) -> None:
+    """Refused at once, before anything of it was looked at, until the one that holds the room is gone."""
+    pair = start_pair(app.port, "--workers", "1", "--max-streams", "1").await_start()
+    app.forget()
+    with socket.create_connection(("127.0.0.1", pair.port), timeout=10) as slow:
+        slow.sendall(b"POST /slow-body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nq=1")
+        answer = tools.wait_for(lambda: (found := pair.send()).status == 503 and found, WITHIN_S, "refusal")
+    event = event_of(pair, tools, answer)
+    assert coverage_of(event) == ("block", "block", "uninspected", "overloaded")
+    assert event["incident"] == answer.headers["x-waf-incident"]
+    assert answer.headers["retry-after"] == "1"
+    assert "more than 1 streams" in pair.stderr
+    tools.wait_for(lambda: pair.send().status == 200, WITHIN_S, "room")
+    assert "/slow-body" not in [seen["path"] for seen in app.seen()]
+
+
 def test_a_client_that_goes_away_is_told_as_not_inspected(blocking: Any, app: Any, tools: Any) -> None:
     app.forget()
     head = b"POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nq=1"

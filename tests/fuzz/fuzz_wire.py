@@ -147,6 +147,9 @@ class Toy:
         outcome = Outcome.BLOCK if self.may_block else Outcome.ALLOW
         return Verdict(outcome, Phase.REQUEST_HEADERS, "i", status=status)
 
+    def decline(self, head: RequestHead, status: int, reason: str) -> Verdict:
+        return self.refuse(status, reason)
+
     def skip(self, reason: str) -> Verdict:
         return Verdict(Outcome.ALLOW, Phase.REQUEST_HEADERS, "i", coverage=Coverage.PARTLY)
 

@@ -82,6 +82,7 @@ def test_the_server_gets_what_the_settings_say() -> None:
         grpc=("unix:/a", "unix:/b"),
         health="off",
         time_budget=250,
+        max_streams=7,
         body_limit=4096,
         drain_seconds=7,
         drain_delay_seconds=1,
@@ -94,6 +95,7 @@ def test_the_server_gets_what_the_settings_say() -> None:
     assert (settings.budget_us, settings.body_limit_bytes) == (250_000, 4096)
     assert (settings.drain_grace_s, settings.drain_delay_s) == (7, 1)
     assert settings.upgrade_paths == ("/ws",)
+    assert settings.max_streams == 7
     assert (settings.inspect_response, settings.response_body_modes) == (True, {"BUFFERED"})
     assert settings.reflection
     assert server_settings(Config()).health == "127.0.0.1:9003"

@@ -274,6 +274,25 @@ def test_monitor_mode_answers_a_late_head_as_one_without_a_finding(plan: Plan) -
     assert drive(inspection.request_trailers((), deadline())).outcome is Outcome.ALLOW
 
 
+@pytest.mark.parametrize(
+    ("mode", "outcome", "reason"),
+    [
+        (Mode.BLOCK, Outcome.BLOCK, "overloaded"),
+        (Mode.MONITOR, Outcome.ALLOW, "overloaded"),
+        (Mode.OFF, Outcome.ALLOW, "mode-off"),
+    ],
+)
+def test_what_is_declined_was_not_looked_at(plan: Plan, mode: Mode, outcome: Outcome, reason: str) -> None:
+    decisions: list[Decision] = []
+    inspection = EngineInspector(plan, EngineSettings(mode), decisions.append).open()
+    assert inspection.decline(head(b"/?q=evil", is_last=True), 503, "overloaded").outcome is outcome
+    inspection.close(None)
+    [decision] = decisions
+    assert (decision.verdict, decision.would) == (outcome, Outcome.BLOCK)
+    assert (decision.coverage, decision.coverage_reason) == (Coverage.UNINSPECTED, reason)
+    assert (decision.path, decision.matches) == (b"/?q=evil", ())
+
+
 def test_a_fault_in_a_rule_is_an_event_and_no_second_fault(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -64,6 +64,11 @@ class Recorded:
         outcome = Outcome.BLOCK if self.mode is Mode.BLOCK else Outcome.ALLOW
         return Verdict(outcome, Phase.REQUEST_HEADERS, "i", status=status)
 
+    def decline(self, head: RequestHead, status: int, reason: str) -> Verdict:
+        self.log.append(f"decline {status} {reason}")
+        outcome = Outcome.BLOCK if self.mode is Mode.BLOCK else Outcome.ALLOW if head.is_last else Outcome.PENDING
+        return Verdict(outcome, Phase.REQUEST_HEADERS, "i", status=status)
+
     def skip(self, reason: str) -> Verdict:
         self.log.append(f"skip {reason}")
         return Verdict(Outcome.ALLOW, Phase.REQUEST_HEADERS, "i", coverage=Coverage.PARTLY)
@@ -113,12 +118,12 @@ def response(is_last: bool = False) -> Any:
 
 
 async def converse(
-    messages: list[Any], inspector: Inspector | None = None, **settings: Any
+    messages: list[Any], inspector: Inspector | None = None, has_room: bool = True, **settings: Any
 ) -> tuple[list[str], list[str]]:
     """(what was answered, what the inspection was asked). An error ends it and is the last answer."""
     inspector = inspector or Inspector()
     terms = Terms(ServerSettings(addresses=("a",), upgrade_paths=("/ws",), **settings), Scheduler())
-    exchange = Exchange(inspector, terms)
+    exchange = Exchange(inspector, terms, has_room=has_room)
     answers = []
     fault = None
     try:
@@ -328,6 +333,21 @@ async def test_used_up_budget_is_refused() -> None:
 
 class Watching(Recorded):
     mode = Mode.MONITOR
+
+
+@pytest.mark.parametrize("first", [head(is_last=True), head(), handshake()], ids=["last", "more to come", "handshake"])
+async def test_without_room_a_head_is_declined_unread(first: Any) -> None:
+    answers, asked = await converse([first], has_room=False)
+    assert answers == ["immediate_response 503 block"]
+    assert asked == ["decline 503 overloaded", "close None"]
+
+
+async def test_without_room_monitor_mode_lets_pass() -> None:
+    inspector = Inspector()
+    inspector.open = lambda: Watching(inspector.log, by_rule)  # type: ignore[method-assign]
+    answers, asked = await converse([handshake()], inspector, has_room=False)
+    assert answers == ["request_headers allow override"]
+    assert asked == ["decline 503 overloaded", "skip upgrade", "close None"]
 
 
 async def test_monitor_mode_grants_any_upgrade_with_the_override() -> None:

@@ -69,6 +69,9 @@ class ToyInspection:
     def refuse(self, status: int, reason: str) -> Verdict:
         return verdict(Outcome.BLOCK, Phase.REQUEST_HEADERS, status=status, coverage_reason=reason)
 
+    def decline(self, head: RequestHead, status: int, reason: str) -> Verdict:
+        return self.refuse(status, reason)
+
     def skip(self, reason: str) -> Verdict:
         return verdict(Outcome.ALLOW, Phase.REQUEST_HEADERS, coverage=Coverage.PARTLY, coverage_reason=reason)
 
