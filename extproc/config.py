@@ -296,6 +296,12 @@ class Config:
         unit="s",
     )
     reflection: bool = setting(False, _switch, "gRPC server reflection, for debugging")
+    bootstrap: str = setting(
+        "",
+        _text,
+        "Envoy's bootstrap is written here: by `serve` before it is ready, by `envoy-config` instead of to stdout",
+        metavar="FILE",
+    )
     envoy: str = setting("", _text, "the Envoy binary (default: beside this Python, else on PATH)", metavar="FILE")
     sources: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

@@ -1,13 +1,16 @@
-"""`extproc envoy-config`: Envoy's bootstrap for the same flags, to stdout."""
+"""`extproc envoy-config`: Envoy's bootstrap for the same flags, to stdout or a file."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
 from extproc.cli.addresses import engine_addresses
 from extproc.cli.flags import add_flags, require, resolve_arguments
 from extproc.config import DEFAULT_ADMIN, Config
+from extproc.model.errors import ConfigError
 from extproc.proxy.bootstrap import ProxySettings, render_text
 
 STDOUT = "/dev/stdout"
@@ -19,11 +22,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = resolve_arguments(arguments)
+    if config.bootstrap:
+        write_bootstrap(config)
+    else:
+        sys.stdout.write(bootstrap_text(config))
+    return 0
+
+
+def bootstrap_text(config: Config) -> str:
+    """Envoy's half of a pair whose engine has these settings. Raises ConfigError."""
     require(config, "listen", "app")
     # In a container stdout is where a log belongs, so only `off` means none.
     log = access_log(config.access_log or "-")
-    sys.stdout.write(render_text(proxy_settings(config, engine_addresses(config), config.admin or DEFAULT_ADMIN, log)))
-    return 0
+    return render_text(proxy_settings(config, engine_addresses(config), config.admin or DEFAULT_ADMIN, log))
+
+
+def write_bootstrap(config: Config) -> None:
+    """The same to the file of `bootstrap`, whole or not at all. Raises ConfigError."""
+    text = bootstrap_text(config)
+    path = Path(config.bootstrap)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text)
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(config.sources["bootstrap"], f"cannot be written: {error.strerror}") from error
 
 
 def access_log(written: str) -> str | None:

@@ -34,6 +34,8 @@ COMMANDS: dict[str, Command] = {
     "test": Command("extproc.cli.rule_tests", "run go-ftw tests against rules, without a server"),
     "check": Command("extproc.cli.check", "load rules or a configuration as the server would, and name every finding"),
     "explain": Command("extproc.cli.explain", "why a request is blocked or not: matches, decoding, what would cure it"),
+    "attach": Command("extproc.cli.attach", "put the pair beside an app: Kubernetes manifests in, patched ones out"),
+    "detach": Command("extproc.cli.detach", "take the pair out of manifests again, to the byte"),
     "envoy-config": Command("extproc.cli.envoy_config", "print Envoy's bootstrap for the same flags"),
 }
 

@@ -6,6 +6,7 @@ import argparse
 
 from extproc.cli.addresses import engine_addresses, refuse_taken
 from extproc.cli.decisions import Decisions
+from extproc.cli.envoy_config import write_bootstrap
 from extproc.cli.flags import add_flags, resolve_arguments
 from extproc.cli.wiring import load_inspector
 from extproc.config import DEFAULT_HEALTH, Config
@@ -22,6 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = server_settings(config)
     if settings.health:
         refuse_taken("health", settings.health)  # workers tell about their own addresses
+    if config.bootstrap:
+        write_bootstrap(config)
     decisions = Decisions(config)
     return workers.run(settings, lambda: load_inspector(config, decisions.publish), decisions.writing)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -174,6 +176,23 @@ def wait_for_status(network: PodNetwork, path: str, status: int) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"{path}: {seen} instead of {status} for {HEAL_SECONDS:.0f} s")
+
+
+def test_what_attach_writes_runs(
+    podman: pod_images.Podman, images: dict[str, str], trees: list[Tree], tmp_path: Path
+) -> None:
+    """`extproc attach` on the example app: no ConfigMap for Envoy, the engine writes its configuration."""
+    app = REPO / "k8s" / "examples" / "app"
+    files = [str(app / name) for name in ("deployment.yaml", "service.yaml")]
+    command = [sys.executable, "-m", "extproc", "attach", *files, "--target-port=name", "--mode=block"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    attached = [*documents(done.stdout), *of_kind(documents(kustomize(app)), "ConfigMap")]
+    volume = of_kind(attached, "Deployment")[0]["spec"]["template"]["spec"]["volumes"][0]
+    volume["configMap"]["name"] = of_kind(attached, "ConfigMap")[0]["metadata"]["name"]  # kustomize adds a hash
+    with running("extproc-attached", podman, images, attached, tmp_path) as (_, network):
+        assert ask(network, "/hello?q=tea", "sugar=two").status == 200
+        assert ask(network, f"/?q={ATTACK}").status == 403
+        assert ask(network, "/", f"q={ATTACK}").status == 403
 
 
 def test_as_shipped_it_watches_and_ends_in_order(

@@ -1,0 +1,1 @@
+"""Puts the pair beside an app and takes it away again: Kubernetes objects in, Kubernetes objects out."""

@@ -1,0 +1,71 @@
+"""What a user decides about an attachment, and the error that says which decision is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extproc.model.errors import ExtprocError
+
+PREFIX = "extproc.dev"
+"""Of every label and annotation."""
+
+INJECT_LABEL = f"{PREFIX}/inject"
+RECORD = f"{PREFIX}/attached"
+"""Annotation of the pod: what `detach` needs to undo the attachment, JSON."""
+
+ANNOTATIONS = {"mode": "mode", "policy": "policy", "app-port": "app_port", "listen-port": "listen_port"}
+"""Annotations of a pod that stand for flags; a flag wins."""
+
+ENGINE, ENVOY = "extproc-engine", "extproc-envoy"
+"""Names of the containers."""
+
+BOOTSTRAP = "extproc-bootstrap"
+"""Init container that writes Envoy's configuration where Envoy does not wait for the engine (`is_legacy`)."""
+
+MODES = ("off", "monitor", "block")
+
+
+DEFAULT_IMAGE, DEFAULT_ENVOY_IMAGE = "extproc:latest", "extproc-envoy:latest"
+
+
+class AttachError(ExtprocError):
+    """The pair cannot be put there without a guess, or at all. The message names the flag that decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachSettings:
+    """Of one workload. Ports are TCP; "" and 0 mean: not decided."""
+
+    mode: str = ""
+    policy: str = ""
+    """Name of a ConfigMap with `policy.yaml`."""
+    app_port: str = ""
+    """Number, or name of a declared port."""
+    container: str = ""
+    """The app's container, if several declare the port."""
+    listen_port: int = 0
+    port_name: str = ""
+    """Of Envoy's port; else the name that the app's port had, else `http`."""
+    target_port: str = ""
+    """What becomes of a Service's numeric targetPort: `name`, `number` or `keep`."""
+    image: str = DEFAULT_IMAGE
+    envoy_image: str = DEFAULT_ENVOY_IMAGE
+    is_host_network_accepted: bool = False
+    is_legacy: bool = False
+    """Plain containers, for clusters without native sidecars (before Kubernetes 1.29)."""
+
+    @property
+    def effective_mode(self) -> str:
+        return self.mode or "monitor"
+
+    @property
+    def effective_listen_port(self) -> int:
+        return self.listen_port or LISTEN_PORT
+
+
+LISTEN_PORT = 8000
+GRPC_PORT, HEALTH_PORT, METRICS_PORT, ADMIN_PORT = 9002, 9003, 9090, 9901
+"""Ports of the pair inside the pod."""
+
+PORT_NAME_LIMIT = 15
+"""Characters of a port's name (IANA_SVC_NAME)."""
