@@ -12,7 +12,7 @@ export CRS_DIR
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-official lint format gen conformance crs oracle fuzz soak bench bench-pair k8s image check clean
+.PHONY: help run test test-official lint format gen conformance crs oracle fuzz soak bench bench-pair detect k8s image check clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ bench: .venv/dev.stamp ## CPU per request: engine against libmodsecurity, server
 
 bench-pair: .venv/dev.stamp ## whole stacks, all processes counted
 	$(BIN)/python -m tests.bench.pair
+
+detect: .venv/dev.stamp ## what is caught, what is blocked wrongly, what it costs (CORPUS_DIR, CRS_DIR)
+	-@$(MAKE) --no-print-directory .venv-bench/stamp
+	$(BIN)/python -m tests.detect.run
 
 k8s: .venv/dev.stamp ## manifests against schemas; the image built and its pod run
 	$(PYTEST) tests/k8s

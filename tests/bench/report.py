@@ -22,18 +22,21 @@ PACKAGES = ("extproc", "grpcio", "protobuf", "google-re2", "pyahocorasick", "lib
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. `bar` is the most it may be; None: printed, not judged."""
+    """One figure. `bar` is the most it may be, the least if `is_least`; None: printed, not judged."""
 
     name: str
     measured: float
     bar: float | None = None
     unit: str = ""
     note: str = ""
+    is_least: bool = False
 
     @property
     def is_missed(self) -> bool:
-        """Is there a bar, and is the figure above it?"""
-        return self.bar is not None and self.measured > self.bar
+        """Is there a bar, and is the figure beyond it?"""
+        if self.bar is None:
+            return False
+        return self.measured < self.bar if self.is_least else self.measured > self.bar
 
     def text(self) -> str:
         """`name  measured / bar / pass  (note)`."""
@@ -59,9 +62,18 @@ class Report:
         """A line between groups of rows."""
         print(f"\n## {text}", flush=True)
 
-    def row(self, name: str, measured: float, bar: float | None = None, unit: str = "", note: str = "") -> None:
+    def row(
+        self,
+        name: str,
+        measured: float,
+        bar: float | None = None,
+        unit: str = "",
+        note: str = "",
+        *,
+        is_least: bool = False,
+    ) -> None:
         """Adds and prints one row."""
-        self.rows.append(Row(name, measured, bar, unit, note))
+        self.rows.append(Row(name, measured, bar, unit, note, is_least))
         print(self.rows[-1].text(), flush=True)
 
     def lacks(self, name: str, reason: str) -> None:
