@@ -13,7 +13,7 @@ from typing import TypeAlias
 from extproc.bodies.decompress import decompress
 from extproc.engine.collection import PersistentStore
 from extproc.engine.plan import Plan
-from extproc.engine.transaction import Interruption, Transaction
+from extproc.engine.transaction import Interruption, Transaction, Work
 from extproc.model.deadline import Deadline
 from extproc.model.inspection import Steps
 from extproc.model.message import Headers, RequestHead, ResponseHead
@@ -78,11 +78,14 @@ class EngineInspection:
         "_ended_ns",
         "_has_answered",
         "_inspector",
+        "_is_body_over",
         "_is_closed",
         "_is_last",
         "_is_let_through",
         "_is_request_over",
         "_is_working",
+        "_piece_bytes",
+        "_pieces",
         "_reason",
         "_started_ns",
         "_tx",
@@ -94,11 +97,14 @@ class EngineInspection:
         self._started_ns = time.perf_counter_ns()
         self._tx: Transaction | None = None
         self._has_answered = False
+        self._is_body_over = False
         self._is_closed = False
         self._is_last = False
         self._is_let_through = False
         self._is_request_over = False
         self._is_working = False
+        self._pieces: list[bytes] = []
+        self._piece_bytes = 0
         self._ended_ns = 0
         self._decided: Verdict | None = None
         self._coverage = Coverage.INSPECTED
@@ -123,7 +129,10 @@ class EngineInspection:
         tx = self._transaction()
         self._begin(is_last)
         if not self._is_let_through:
-            yield from tx.request_body(body, deadline)
+            self._pieces.append(body)
+            self._piece_bytes += len(body)
+            if is_last or self._piece_bytes > tx.bodies.request_limit_bytes:
+                yield from self._read_body(tx, deadline)
             if is_last:
                 yield from tx.run(Phase.REQUEST_BODY, deadline)
             else:
@@ -134,6 +143,7 @@ class EngineInspection:
         tx = self._transaction()
         self._begin(is_last=True)
         if not self._is_let_through:
+            yield from self._read_body(tx, deadline)
             if trailers:
                 tx.request_trailers(trailers)
                 yield from tx.run(Phase.REQUEST_HEADERS, deadline)
@@ -228,6 +238,13 @@ class EngineInspection:
         if tx.mode is Mode.OFF:
             self._set_coverage(Coverage.UNINSPECTED, "mode-off")
         return tx
+
+    def _read_body(self, tx: Transaction, deadline: Deadline) -> Work:
+        """All that came of it, once: what comes after the limit was passed is not looked at."""
+        if self._pieces and not self._is_body_over:
+            self._is_body_over = self._piece_bytes > tx.bodies.request_limit_bytes
+            yield from tx.request_body(b"".join(self._pieces), deadline)
+        self._pieces.clear()
 
     def _begin(self, is_last: bool) -> None:
         self._is_last = is_last

@@ -293,6 +293,40 @@ def test_what_is_declined_was_not_looked_at(plan: Plan, mode: Mode, outcome: Out
     assert (decision.path, decision.matches) == (b"/?q=evil", ())
 
 
+CUTS = {"two pieces": (b"a=1&q=ev", b"il"), "four": (b"a=1&q=", b"e", b"v", b"il"), "first empty": (b"", b"q=evil")}
+
+
+@pytest.mark.parametrize("has_trailers", [False, True])
+@pytest.mark.parametrize("name", CUTS)
+def test_a_body_in_pieces_is_judged_as_a_whole(plan: Plan, name: str, has_trailers: bool) -> None:
+    inspection = EngineInspector(plan, EngineSettings(Mode.BLOCK), lambda decision: None).open()
+    drive(inspection.request_headers(head(), deadline()))
+    *first, last = CUTS[name]
+    for piece in first:
+        assert drive(inspection.request_body(piece, False, deadline())).outcome is Outcome.PENDING
+    verdict = drive(inspection.request_body(last, not has_trailers, deadline()))
+    if has_trailers:
+        assert verdict.outcome is Outcome.PENDING
+        verdict = drive(inspection.request_trailers((), deadline()))
+    assert verdict.outcome is Outcome.BLOCK
+
+
+def test_pieces_of_a_body_over_its_limit(plan: Plan) -> None:
+    """Refused with the piece that passes the limit, not at the end; monitor mode drops the rest."""
+    blocking = EngineInspector(plan, EngineSettings(Mode.BLOCK), lambda _: None)
+    inspection = blocking.open()
+    drive(inspection.request_headers(head(), deadline()))
+    assert drive(inspection.request_body(b"a" * BODY_LIMIT, False, deadline())).outcome is Outcome.PENDING
+    assert drive(inspection.request_body(b"a", False, deadline())).status == 413
+    watching = EngineInspector(plan, EngineSettings(Mode.MONITOR), lambda _: None)
+    inspection = watching.open()
+    drive(inspection.request_headers(head(), deadline()))
+    for piece in (b"q=a" * BODY_LIMIT, b"&q=evil", b"&q=evil"):
+        assert drive(inspection.request_body(piece, False, deadline())).outcome is Outcome.PENDING
+    verdict = drive(inspection.request_body(b"", True, deadline()))
+    assert (verdict.outcome, verdict.coverage_reason) == (Outcome.ALLOW, "request-body-limit")
+
+
 def test_a_fault_in_a_rule_is_an_event_and_no_second_fault(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
