@@ -1,4 +1,4 @@
-"""Many streams open at a time (G38): each waits in the middle of its exchange, as behind slow uploads."""
+"""Many streams: open at a time (G38), each in the middle of its exchange, as behind slow uploads; in a row (G39)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ WAVE = 200
 """Messages in flight."""
 
 TOTAL_LIMIT_S = 90.0
+IN_A_ROW_LIMIT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,7 @@ def hold(target: str, number: int) -> Crowd:
 
 
 async def _hold(target: str, number: int) -> Crowd:
-    # Without this the channels share one connection.
-    channels = [grpc.aio.insecure_channel(target, (("grpc.use_local_subchannel_pool", 1),)) for _ in range(CONNECTIONS)]
+    channels = [grpc.aio.insecure_channel(target, p.OWN_CONNECTION) for _ in range(CONNECTIONS)]
     calls: list[grpc.aio.StreamStreamCall] = []
     head = p.form_post().SerializeToString()
     body = p.request_body(b"id=shoes").SerializeToString()
@@ -66,3 +66,25 @@ async def _ask(call: grpc.aio.StreamStreamCall, message: bytes) -> str:
     if answer is grpc.aio.EOF:
         return f"{(await call.code()).name} {await call.details()}"
     return p.verdict(p.pb.ProcessingResponse.FromString(answer))
+
+
+def one_by_one(target: str, number: int) -> Counter[str]:
+    """Verdicts of `number` streams with a GET each; on every connection one begins when the last has ended."""
+    return asyncio.run(asyncio.wait_for(_one_by_one(target, number), IN_A_ROW_LIMIT_S))
+
+
+async def _one_by_one(target: str, number: int) -> Counter[str]:
+    head = p.request_headers().SerializeToString()
+    told: Counter[str] = Counter()
+
+    async def go_on(share: int) -> None:
+        async with grpc.aio.insecure_channel(target, p.OWN_CONNECTION) as channel:
+            process = channel.stream_stream(p.PROCESS)
+            for _ in range(share):
+                call = process()
+                told[await _ask(call, head)] += 1
+                await call.done_writing()
+                await call.read()
+
+    await asyncio.gather(*(go_on(number // CONNECTIONS + (lane < number % CONNECTIONS)) for lane in range(CONNECTIONS)))
+    return told

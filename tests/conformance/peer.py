@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import queue
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
 import pytest
+from control import Control, Started
 from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 CALL_TIMEOUT_S = 20.0
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+"""Without this, channels to one server share a connection."""
+
+READY_LIMIT_S = 10.0
 PAGE_LIMIT_BYTES = 8192
 FORBIDDEN_FIELDS = range(11, 17)
 ATTRIBUTES = "envoy.filters.http.ext_proc"
@@ -115,6 +124,20 @@ def _mutations(reply: pb.ProcessingResponse) -> Iterator[pb.HeaderMutation]:
         yield part.response.header_mutation
 
 
+def unknown_fields(message: Message) -> list[int]:
+    """Numbers of fields, at any depth, that the official messages do not have."""
+    found = [field.field_number for field in UnknownFieldSet(message)]
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        is_map = field.message_type.GetOptions().map_entry
+        parts = value.values() if is_map else value if isinstance(value, Sequence) else [value]
+        for part in parts:
+            if isinstance(part, Message):
+                found += unknown_fields(part)
+    return found
+
+
 class Stream:
     """One stream, driven step by step."""
 
@@ -184,17 +207,34 @@ class Result:
         return [kind(reply) for reply in self.replies]
 
 
-class Peer:
-    """A connection to the server under test, and what the suite was told about it."""
+PROFILES = {
+    "fault_path": "faults",
+    "nothing_path": "faults",
+    "slow_path": "faults",
+    "max_streams": "few-streams",
+}
+"""Which server the control is asked for when an option was not given."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self.options = config.option
-        self.attack: str = config.option.attack
-        self._channel = grpc.insecure_channel(config.option.target)
-        grpc.channel_ready_future(self._channel).result(timeout=10)
+
+class Peer:
+    """A connection to a server under test, and what the suite was told about it."""
+
+    def __init__(self, options: argparse.Namespace, control: Control | None = None) -> None:
+        self.options = options
+        self.attack: str = options.attack
+        self._control = control
+        self._channel = grpc.insecure_channel(options.target, OWN_CONNECTION)
+        grpc.channel_ready_future(self._channel).result(timeout=READY_LIMIT_S)
 
     def close(self) -> None:
         self._channel.close()
+
+    @property
+    def control(self) -> Control:
+        """Whoever can start and stop servers, or the case is not applicable."""
+        if self._control is None:
+            pytest.skip("not applicable: needs --control")
+        return self._control
 
     def needs(self, name: str) -> str:
         """The value of an option, or the case is not applicable."""
@@ -202,6 +242,28 @@ class Peer:
         if not value:
             pytest.skip(f"not applicable: needs --{name.replace('_', '-')}")
         return value
+
+    @contextmanager
+    def having(self, name: str) -> Iterator[Peer]:
+        """This server if the option was given for it, else one for which the control gives it."""
+        if getattr(self.options, name) or self._control is None:
+            self.needs(name)
+            yield self
+            return
+        server = self._control.shared(PROFILES[name])
+        with self.beside(server) as other:
+            other.needs(name)
+            yield other
+
+    @contextmanager
+    def beside(self, server: Started) -> Iterator[Peer]:
+        """A connection to a server that the control started."""
+        options = argparse.Namespace(**{**vars(self.options), **server.options, "target": server.target})
+        other = Peer(options, self._control)
+        try:
+            yield other
+        finally:
+            other.close()
 
     def open(self, compression: grpc.Compression | None = None, timeout_s: float = CALL_TIMEOUT_S) -> Stream:
         call = self._channel.stream_stream(PROCESS)
@@ -226,6 +288,17 @@ class Peer:
         """Does it still answer an ordinary request?"""
         result = self.talk(request_headers())
         return result.is_ok and result.kinds == ["request_headers"]
+
+
+def connect(target: str) -> socket.socket:
+    """A bare connection to the server."""
+    if target.startswith("unix:"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(READY_LIMIT_S)
+        connection.connect(target.removeprefix("unix:"))
+        return connection
+    host, _, port = target.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=READY_LIMIT_S)
 
 
 def settle() -> None:

@@ -24,6 +24,7 @@ import pytest
 pytestmark = pytest.mark.envoy
 
 ATTACK_PATH = "/?q=%27%20OR%201=1--"
+ROOT = Path(__file__).resolve().parents[2]
 INJECTED = Path(__file__).parent / "injected"
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -38,7 +39,7 @@ HEALED_WITHIN_S = 25.0
 
 def faulty_pair(tools: Any, app: Any, mode: str, workers: int) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setenv("PYTHONPATH", str(INJECTED))
+        patch.setenv("PYTHONPATH", f"{INJECTED}:{ROOT}")  # the tree first, whatever is installed
         pair = tools.start_up(Path(folder), app.port, "--workers", str(workers), mode=mode)
         try:
             yield pair.await_start()
