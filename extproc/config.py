@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 import yaml
 
 from extproc.model.errors import ConfigError
+from extproc.model.quantities import parse_duration_ms, parse_size
 
 T = TypeVar("T")
 Reader: TypeAlias = Callable[[object], T]
@@ -42,10 +43,6 @@ DEFAULT_HEALTH = "127.0.0.1:9003"
 DEFAULT_ADMIN = "127.0.0.1:9901"
 """Used by `serve` and `envoy-config`; `up` prefers sockets in a private folder and free ports."""
 
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB)?")
-_SIZE_UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s)?")
-_DURATION_UNITS_MS = {None: 1, "ms": 1, "s": 1000}
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
 _NEAR = 0.7
 """difflib ratio from which an unknown name is taken for a slip of a known one."""
@@ -111,17 +108,16 @@ def _within(number: int, limits: tuple[int, int]) -> int:
 
 
 def _size(value: object) -> int:
-    written = _SIZE.fullmatch(str(value).strip()) if isinstance(value, str | int) else None
-    if written is None or isinstance(value, bool):
-        raise ValueError(f"must be a size such as 131072, 128KiB or 1MiB, not {value!r}")
-    return _within(int(written[1]) * _SIZE_UNITS[written[2]], BODY_LIMIT_RANGE_BYTES)
+    return _within(parse_size(_quantity(value)), BODY_LIMIT_RANGE_BYTES)
 
 
 def _duration_ms(value: object) -> int:
-    written = _DURATION.fullmatch(str(value).strip()) if isinstance(value, str | int | float) else None
-    if written is None or isinstance(value, bool):
-        raise ValueError(f"must be a time such as 500, 500ms or 0.5s, not {value!r}")
-    return _within(round(float(written[1]) * _DURATION_UNITS_MS[written[2]]), TIME_BUDGET_RANGE_MS)
+    return _within(parse_duration_ms(_quantity(value)), TIME_BUDGET_RANGE_MS)
+
+
+def _quantity(value: object) -> str:
+    """The text of a number with its unit; of what is none, a text that no reader takes."""
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else repr(value)
 
 
 def _split(value: object) -> tuple[str, int]:

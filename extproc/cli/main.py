@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn, Protocol, cast
 
 from extproc import __version__
-from extproc.model.errors import ConfigError, ExtprocError, SecLangError, SecLangErrors
+from extproc.model.errors import ConfigError, ExtprocError, PolicyErrors, SecLangError, SecLangErrors
 
 OK, FAILED, WRONG_INPUT = 0, 1, 2
 """The exit codes of every command."""
@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "explain": Command("extproc.cli.explain", "why a request is blocked or not: matches, decoding, what would cure it"),
     "attach": Command("extproc.cli.attach", "put the pair beside an app: Kubernetes manifests in, patched ones out"),
     "detach": Command("extproc.cli.detach", "take the pair out of manifests again, to the byte"),
+    "policy": Command("extproc.cli.policy", "what a policy says of a request and where; the schema of policy files"),
     "envoy-config": Command("extproc.cli.envoy_config", "print Envoy's bootstrap for the same flags"),
 }
 
@@ -105,5 +106,5 @@ def _overview() -> str:
 
 def _complain(error: ExtprocError) -> None:
     text = str(error)
-    has_origin = isinstance(error, SecLangError | SecLangErrors) or text.startswith("extproc")
+    has_origin = isinstance(error, SecLangError | SecLangErrors | PolicyErrors) or text.startswith("extproc")
     print(text if has_origin else f"extproc: {text}", file=sys.stderr)

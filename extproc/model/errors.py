@@ -41,3 +41,14 @@ class WireError(ExtprocError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class PolicyErrors(ConfigError):  # noqa: N818 - several at once, as SecLangErrors
+    """All findings of a policy at once, each `file:line: what, and how to mend it`; nothing of it is loaded."""
+
+    def __init__(self, file: str, findings: list[str]) -> None:
+        super().__init__(file, "\n".join(findings))
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return self.message

@@ -13,12 +13,14 @@ class Mode(StrEnum):
 
     OFF = "off"
     MONITOR = "monitor"
+    SAFE_BLOCK = "safe-block"
+    """As block for sources that a policy calls suspicious, as monitor for the others."""
     BLOCK = "block"
 
     @staticmethod
     def weakest(*modes: Mode) -> Mode:
         """The effective mode: the weaker of flag, policy and SecRuleEngine."""
-        order = [Mode.OFF, Mode.MONITOR, Mode.BLOCK]
+        order = [Mode.OFF, Mode.MONITOR, Mode.SAFE_BLOCK, Mode.BLOCK]
         return min(modes, key=order.index)
 
 

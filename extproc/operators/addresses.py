@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from extproc.operators.contract import Captures, CompileContext, Operator
 from extproc.operators.phrases import read_lines
@@ -22,14 +23,14 @@ _COLON = 0x3A
 _MAPPED = bytes(10) + b"\xff\xff"
 """The first twelve bytes of ::ffff:0:0/96 (RFC 4291, section 2.5.5.2)."""
 
-_Networks = dict[int, dict[int, set[int]]]
+Networks: TypeAlias = dict[int, dict[int, set[int]]]
 """Bytes of an address (4 or 16) → bits to shift it right → the network numbers of that size."""
 
 
 def compile_ip_match(argument: bytes, context: CompileContext) -> Operator:
     """@ipMatch: addresses and CIDR blocks between commas."""
     entries = [entry.strip() for entry in argument.split(b",")]
-    return Operator("ipMatch", argument, _tester(_networks("@ipMatch", entries)))
+    return Operator("ipMatch", argument, tester(_networks("@ipMatch", entries)))
 
 
 def compile_ip_match_from_file(argument: bytes, context: CompileContext) -> Operator:
@@ -46,28 +47,51 @@ def compile_ip_match_from_file(argument: bytes, context: CompileContext) -> Oper
     entries = [line.partition(b"#")[0].strip() for line in lines]
     if not entries:
         context.notice(f"@ipMatchFromFile {argument.decode('utf-8', 'replace')} holds no address and never matches")
-    return Operator("ipMatchFromFile", argument, _tester(_networks("@ipMatchFromFile", entries)))
+    return Operator("ipMatchFromFile", argument, tester(_networks("@ipMatchFromFile", entries)))
 
 
-def _networks(operator: str, entries: Iterable[bytes]) -> _Networks:
-    networks: _Networks = {}
+def _networks(operator: str, entries: Iterable[bytes]) -> Networks:
+    networks: Networks = {}
     for entry in entries:
-        shown = entry.decode("utf-8", "replace")
         try:
-            network = ipaddress.ip_network(shown, strict=False)
-        except ValueError:
-            raise ValueError(
-                f"{operator} knows no address or CIDR block '{shown}'; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"
-            ) from None
-        packed, length = network.network_address.packed, network.prefixlen
-        if packed.startswith(_MAPPED) and length >= 8 * len(_MAPPED):
-            packed, length = packed[len(_MAPPED) :], length - 8 * len(_MAPPED)
-        shift = 8 * len(packed) - length
-        networks.setdefault(len(packed), {}).setdefault(shift, set()).add(int.from_bytes(packed) >> shift)
+            add_network(networks, entry.decode("utf-8", "replace"))
+        except ValueError as error:
+            raise ValueError(f"{operator} knows {error}") from None
     return networks
 
 
-def _tester(networks: _Networks) -> Callable[[bytes], Captures | None]:
+def add_network(networks: Networks, text: str, is_strict: bool = False) -> None:
+    """Add an address or CIDR block. `is_strict`: bits behind the length are a mistake, not cut off.
+
+    Raises ValueError: `no address or CIDR block ...; write ...`.
+    """
+    address, slash, length_text = text.partition("/")
+    try:
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+        length = int(length_text) if slash else 8 * len(packed)
+        if slash and not (length_text.isascii() and length_text.isdecimal() and length <= 8 * len(packed)):
+            raise ValueError
+        number = int.from_bytes(packed)
+    except (OSError, ValueError):  # a netmask in place of a length, else none at all
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"no address or CIDR block '{text}'; write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"
+            ) from None
+        packed, length = network.network_address.packed, network.prefixlen
+        number = int.from_bytes(packed)
+    size, mapped = len(packed), packed.startswith(_MAPPED) and length >= 8 * len(_MAPPED)
+    if mapped:
+        size, length, number = size - len(_MAPPED), length - 8 * len(_MAPPED), int.from_bytes(packed[len(_MAPPED) :])
+    shift = 8 * size - length
+    if is_strict and number & ((1 << shift) - 1):
+        raise ValueError(f"no block '{text}': bits are set behind its length; write {address} alone, or its network")
+    networks.setdefault(size, {}).setdefault(shift, set()).add(number >> shift)
+
+
+def tester(networks: Networks) -> Callable[[bytes], Captures | None]:
+    """Is a written address in one of the networks? A match captures the address."""
     by_size = {size: tuple(of_size.items()) for size, of_size in networks.items()}
 
     def test(value: bytes) -> Captures | None:
