@@ -37,6 +37,8 @@ class AttachSettings:
     """Of one workload. Ports are TCP; "" and 0 mean: not decided."""
 
     mode: str = ""
+    default_mode: str = "monitor"
+    """Where neither a flag nor an annotation says one."""
     policy: str = ""
     """Name of a ConfigMap with `policy.yaml`."""
     app_port: str = ""
@@ -56,7 +58,7 @@ class AttachSettings:
 
     @property
     def effective_mode(self) -> str:
-        return self.mode or "monitor"
+        return self.mode or self.default_mode
 
     @property
     def effective_listen_port(self) -> int:
