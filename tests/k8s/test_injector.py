@@ -222,4 +222,4 @@ def test_the_webhook_fails_closed_and_cannot_lock_the_cluster() -> None:
     assert (expression["operator"], set(expression["values"])) == ("NotIn", {"kube-system", "extproc-system"})
     assert webhook["objectSelector"] == {"matchLabels": {"extproc.dev/inject": "true"}}
     service = webhook["clientConfig"]["service"]
-    assert HOST == f"{service['name']}.{service['namespace']}.svc"
+    assert f"{service['name']}.{service['namespace']}.svc" == HOST
