@@ -21,6 +21,8 @@ import yaml
 
 from extproc.model.errors import ConfigError
 from extproc.model.quantities import parse_duration_ms, parse_size
+from extproc.model.route import Route
+from extproc.routes import read_routes
 
 T = TypeVar("T")
 Reader: TypeAlias = Callable[[object], T]
@@ -194,9 +196,15 @@ def _path_prefixes(value: object) -> tuple[str, ...]:
     return prefixes
 
 
-def setting(default: T, read: Reader[T], help: str, *, unit: str = "", metavar: str = "") -> T:
-    """The definition of one key; a `Config` field is written with it."""
-    return field(default=default, metadata={"read": read, "help": help, "unit": unit, "metavar": metavar})
+def _routes(value: object) -> tuple[Route, ...]:
+    return read_routes(value, _size)
+
+
+def setting(default: T, read: Reader[T], help: str, *, unit: str = "", metavar: str = "", flag: str = "") -> T:
+    """The definition of one key; a `Config` field is written with it. `flag` where it is not the key's own name."""
+    return field(
+        default=default, metadata={"read": read, "help": help, "unit": unit, "metavar": metavar, "own_flag": flag}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +274,13 @@ class Config:
     upgrade_paths: tuple[str, ...] = setting(
         (), _path_prefixes, "path prefix on which WebSocket is allowed; its frames are not inspected", metavar="PREFIX"
     )
+    routes: tuple[Route, ...] = setting(
+        (),
+        _routes,
+        "requests that are not inspected like the others; PROFILE is standard, upload or stream",
+        metavar="PREFIX=PROFILE",
+        flag="--route",
+    )
     trusted_hops: int = setting(
         0,
         partial(_number, limits=TRUSTED_HOPS_RANGE),
@@ -312,10 +327,11 @@ class Setting:
     help: str
     unit: str
     metavar: str
+    own_flag: str = ""
 
     @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return self.own_flag or "--" + self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:

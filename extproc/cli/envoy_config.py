@@ -68,5 +68,6 @@ def proxy_settings(config: Config, engine: tuple[str, ...], admin: str, log: str
         app_protocol=config.app_protocol,
         trusted_hops=config.trusted_hops,
         inspect_response=config.response,
+        routes=config.routes,
         access_log=log,
     )

@@ -41,7 +41,8 @@ def server_settings(config: Config) -> ServerSettings:
         drain_delay_s=config.drain_delay_seconds,
         drain_grace_s=config.drain_seconds,
         upgrade_paths=config.upgrade_paths,
+        routes=config.routes,
         inspect_response=config.response,
-        response_body_modes=frozenset({"BUFFERED"} if config.response else {"NONE"}),
+        response_body_modes=frozenset({"BUFFERED_PARTIAL"} if config.response else {"NONE"}),
         reflection=config.reflection,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings
 from extproc.events.masking import Masking
 from extproc.model.errors import ConfigError
+from extproc.model.route import Beyond, Route
 from extproc.model.verdict import Decision, Mode
 from extproc.seclang.assemble import Sources, crs_files, load_ruleset
 
@@ -40,7 +42,11 @@ def load_inspector(config: Config, publish: Callable[[Decision], None]) -> Engin
     """
     sources = rule_sources(config)
     ruleset = load_ruleset(sources, body_settings(config), cache_directory())
-    settings = EngineSettings(mode=Mode(config.mode), inspect_response=config.response)
+    settings = EngineSettings(
+        mode=Mode(config.mode),
+        inspect_response=config.response,
+        bodies_by_route=route_bodies(config.routes, ruleset.bodies),
+    )
     print(f"extproc: {describe_mode(config, ruleset.mode)}", file=sys.stderr, flush=True)
     masking = Masking()
     plan = Plan(
@@ -58,6 +64,20 @@ def body_settings(config: Config) -> BodySettings:
         is_type_guessed=not config.crs,
         request_limit_bytes=config.body_limit,
     )
+
+
+def route_bodies(routes: Iterable[Route], general: BodySettings) -> dict[str, BodySettings]:
+    """Of the routes with a body limit of their own, by name; what is not theirs is as the rules say."""
+    return {
+        route.name: replace(
+            general,
+            request_limit_bytes=route.body_limit_bytes,
+            is_request_excess_partial=route.beyond is Beyond.PASS,
+            is_cut_forgiven=route.beyond is Beyond.PASS,
+        )
+        for route in routes
+        if route.body_limit_bytes
+    }
 
 
 def cache_directory() -> Path | None:

@@ -6,13 +6,14 @@ import logging
 import os
 import time
 from base64 import b32encode
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from extproc.bodies.decompress import decompress
 from extproc.engine.collection import PersistentStore
 from extproc.engine.plan import Plan
+from extproc.engine.ruleset import BodySettings
 from extproc.engine.transaction import Interruption, Transaction, Work
 from extproc.model.deadline import Deadline
 from extproc.model.inspection import Steps
@@ -36,6 +37,8 @@ class EngineSettings:
     mode: Mode = Mode.BLOCK
     inspect_response: bool = False
     closing_budget_us: int = CLOSING_BUDGET_US
+    bodies_by_route: Mapping[str, BodySettings] = field(default_factory=dict)
+    """Of the routes whose bodies have limits of their own."""
 
 
 class EngineInspector:
@@ -150,6 +153,12 @@ class EngineInspection:
             yield from tx.run(Phase.REQUEST_BODY, deadline)
         return self._answer()
 
+    def reads_response(self, head: ResponseHead) -> bool:
+        tx = self._tx
+        if tx is None or tx.mode is Mode.OFF or self._is_let_through or not self._inspector.settings.inspect_response:
+            return False
+        return tx.is_response_read and _is_read(tx.bodies, head.headers)
+
     def response_headers(self, head: ResponseHead, deadline: Deadline) -> Steps:
         tx = self._tx
         if tx is None or not self._inspector.settings.inspect_response:
@@ -234,6 +243,7 @@ class EngineInspection:
         tx = self._tx = inspector.make_transaction(
             inspector.plan, head, inspector.mode, inspector.store, self.incident, inspector.clock()
         )
+        tx.bodies = inspector.settings.bodies_by_route.get(head.route, tx.bodies)
         self._begin(head.is_last)
         if tx.mode is Mode.OFF:
             self._set_coverage(Coverage.UNINSPECTED, "mode-off")
@@ -262,10 +272,7 @@ class EngineInspection:
 
     def _visible_response(self, tx: Transaction, body: bytes) -> bytes:
         settings = tx.bodies
-        content_type = next((value for key, value in tx.response_headers if key == b"content-type"), b"")
-        if not tx.is_response_read:
-            return b""
-        if settings.response_types and content_type.partition(b";")[0].strip().lower() not in settings.response_types:
+        if not tx.is_response_read or not _is_read(settings, tx.response_headers):
             return b""
         room = settings.response_limit_bytes - len(tx.response_body)
         if len(body) > room:
@@ -367,3 +374,9 @@ class EngineInspection:
             app_executed=self._app_executed,
             ruleset=self._inspector.ruleset_hash,
         )
+
+
+def _is_read(settings: BodySettings, headers: Iterable[tuple[bytes | None, bytes]]) -> bool:
+    """Is a response with these headers of a type that is looked at?"""
+    content_type = next((value for key, value in headers if key == b"content-type"), b"")
+    return not settings.response_types or content_type.partition(b";")[0].strip().lower() in settings.response_types

@@ -205,7 +205,8 @@ class Transaction:
                 self.note_partly("request-body-access-off")
             return
         limit = self.bodies.request_limit_bytes
-        if len(body) > limit:
+        is_cut = len(body) > limit
+        if is_cut:
             self._exceed("request-body-limit")
             body = body[:limit]
         sent = b""
@@ -254,6 +255,12 @@ class Transaction:
             if self.parsed.error and self.processor != "URLENCODED":
                 # What the parser gave up on is shown to the rules as it is.
                 self.is_body_forced = True
+        if is_cut and self.bodies.is_cut_forgiven:
+            # What the parser found before the cut stands; the cut itself is nobody's fault.
+            for name in self.parsed.flags:
+                self.flags.pop(name, None)
+            self.parsed.error = b""
+            self.is_body_forced = True
 
     def _exceed(self, reason: str) -> None:
         """The body is larger than what is looked at: refused, or looked at in part (SecRequestBodyLimitAction)."""

@@ -41,6 +41,10 @@ class Inspection(Protocol):
 
     def request_trailers(self, trailers: Headers, deadline: Deadline) -> Steps: ...
 
+    def reads_response(self, head: ResponseHead) -> bool:
+        """Would the body of this answer be looked at? If not, `response_headers` is told that nothing follows."""
+        ...
+
     def response_headers(self, head: ResponseHead, deadline: Deadline) -> Steps: ...
 
     def response_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps: ...
@@ -64,7 +68,7 @@ class Inspection(Protocol):
         ...
 
     def skip(self, reason: str) -> Verdict:
-        """No more of this exchange will be inspected (a declared stream): ALLOW, coverage `partly`."""
+        """The rest passes unseen (a declared stream, a body beyond its limit): ALLOW, coverage `partly`."""
         ...
 
     def close(self, fault: str | None) -> None:

@@ -43,9 +43,10 @@ class RequestHead:
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """Status and headers of the app's answer."""
+    """Status and headers of an answer; `is_local` if Envoy gave it and not the app."""
 
     status: int
     headers: Headers
     protocol: bytes = b"HTTP/1.1"
     is_last: bool = False
+    is_local: bool = False

@@ -1,21 +1,26 @@
 """Envoy's bootstrap: bootstrap.yaml with its reasons, filled from `ProxySettings`.
 
 The template is the text that a reader of envoy/*.yaml sees, comments and all. Values enter as JSON, which
-is YAML too, so no value can change the structure. Two marks make a line of the template conditional:
-`#if NAME` and `#endif`, at the left margin, not nested.
+is YAML too, so no value can change the structure; `- *${NAME}` is a line for
+each item of a list. Two marks make a line of the template conditional: `#if NAME` and `#endif`, at the left margin,
+not nested.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from string import Template
-from typing import Any
+from typing import Any, cast
 
 import yaml
+
+from extproc.model.route import Beyond, Profile, Route, modes, overrides
+from extproc.proxy.routes import render_override, render_route
 
 READY_PATH = "/.well-known/waf/ready"
 """Answered by Envoy itself, 200 as long as the engine is healthy (INTERFACE)."""
@@ -28,6 +33,8 @@ CONNECTION_LIMIT = 20_000
 
 ANSWER_MARGIN_MS = 1_000
 """Envoy waits this much longer for an answer than the engine's own time budget."""
+
+_ITEMS = re.compile(r"( *- )\*\$\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class ProxySettings:
     app_protocol: str = "http1"
     trusted_hops: int = 0
     inspect_response: bool = False
+    routes: tuple[Route, ...] = ()
     access_log: str | None = None
 
 
@@ -62,7 +70,7 @@ def render_text(settings: ProxySettings) -> str:
         "private_admin": settings.admin.startswith("unix:"),
         "access_log": settings.access_log is not None,
         "response": settings.inspect_response,
-        "no_response": not settings.inspect_response,
+        "routes": bool(settings.routes),
     }
     values: dict[str, object] = {
         "admin_address": _address(settings.admin),
@@ -73,16 +81,23 @@ def render_text(settings: ProxySettings) -> str:
         "trusted_hops": settings.trusted_hops,
         "access_log": settings.access_log,
         "message_timeout": f"{(settings.time_budget_ms + ANSWER_MARGIN_MS) / 1000:.3f}s",
-        "response_header_mode": "SEND" if settings.inspect_response else "SKIP",
-        "response_body_mode": "BUFFERED" if settings.inspect_response else "NONE",
+        "processing_mode": modes(Profile.STANDARD, Beyond.REFUSE, settings.inspect_response)._asdict(),
+        "override_modes": [render_override(mode) for mode in overrides(settings.routes, settings.inspect_response)],
+        "routes": [render_route(route, settings.inspect_response) for route in settings.routes],
         # A name is looked up again as its records change; an IP needs no lookup.
         "app_cluster_type": "STATIC" if _is_ip(settings.app) else "STRICT_DNS",
         "app_options": {f"{settings.app_protocol.replace('http1', 'http')}_protocol_options": {}},
         "app_endpoints": [_endpoint(settings.app)],
         "engine_endpoints": [_endpoint(address) for address in settings.engine],
     }
-    text = "\n".join(_keep_lines(_template().splitlines(), conditions)) + "\n"
-    return Template(text).substitute({name: json.dumps(value) for name, value in values.items()})
+    lines = []
+    for line in _keep_lines(_template().splitlines(), conditions):
+        item = _ITEMS.fullmatch(line)
+        if item is None:
+            lines.append(Template(line).substitute({name: json.dumps(value) for name, value in values.items()}))
+        else:
+            lines += [item[1] + json.dumps(value) for value in cast(list[object], values[item[2]])]
+    return "\n".join(lines) + "\n"
 
 
 @cache

@@ -8,18 +8,19 @@ question was answered lets the request pass uninspected.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from extproc.model.deadline import Deadline
 from extproc.model.errors import ExtprocError, WireError
 from extproc.model.inspection import Inspection, Inspector, Steps
 from extproc.model.message import RequestHead
+from extproc.model.route import Beyond, Modes, Profile, modes, unbuffered, upgraded
 from extproc.model.verdict import Outcome, Verdict
 from extproc.server.scheduler import Scheduler
 from extproc.server.settings import BODY_MODES, ServerSettings
 from extproc.server.states import Event, State, follow
-from extproc.server.upgrade import Upgrade, judge
+from extproc.server.upgrade import Upgrade, is_ambiguous, judge
 from extproc.wire import decode, encode
 from extproc.wire.kind import Kind
 
@@ -32,22 +33,55 @@ OVERLOAD_STATUS = 503
 UPGRADE_STATUS = 403
 """HTTP status of an upgrade that is not let through."""
 
+AMBIGUOUS_STATUS = 400
+"""HTTP status of a stream on a path that may mean another one to the app."""
+
 _REQUEST_KINDS = frozenset({Kind.REQUEST_HEADERS, Kind.REQUEST_BODY, Kind.REQUEST_TRAILERS})
 
 
-class Terms:
-    """What all exchanges of a worker share: settings in the form that a message is held against."""
+@dataclass(frozen=True, slots=True)
+class RouteTerms:
+    """One route: its `profile`, what Envoy must declare for it (pairs of body modes), what it may be asked for."""
 
-    __slots__ = ("budget_us", "inspect_response", "profiles", "scheduler", "upgrade_paths")
+    profile: Profile
+    beyond: Beyond
+    declared: frozenset[tuple[int, int]]
+    mode: Modes
+
+    @property
+    def is_response_partial(self) -> bool:
+        """Is a response over the limit sent to us in part, and the rest passed on?"""
+        return any(response == BODY_MODES["BUFFERED_PARTIAL"] for _, response in self.declared)
+
+
+class Terms:
+    """What all exchanges of a worker share: settings in the form that a message is held against.
+
+    `routes` are those with terms of their own by name; `standard` are the terms of all others. `declared` is what any
+    of them lets Envoy declare.
+    """
+
+    __slots__ = ("budget_us", "declared", "inspect_response", "routes", "scheduler", "standard", "upgrade_paths")
 
     def __init__(self, settings: ServerSettings, scheduler: Scheduler) -> None:
         self.budget_us = settings.budget_us
         self.inspect_response = settings.inspect_response
-        self.profiles = frozenset(
-            (BODY_MODES[request], BODY_MODES[response])
-            for request in settings.request_body_modes
-            for response in settings.response_body_modes
+        self.standard = RouteTerms(
+            Profile.STANDARD,
+            Beyond.REFUSE,
+            frozenset(
+                (BODY_MODES[request], BODY_MODES[response])
+                for request in settings.request_body_modes
+                for response in settings.response_body_modes
+            ),
+            modes(Profile.STANDARD, Beyond.REFUSE, settings.inspect_response),
         )
+        self.routes = {}
+        for route in settings.routes:
+            mode = modes(route.profile, route.beyond, settings.inspect_response)
+            declared = frozenset({(BODY_MODES[mode.request_body_mode], BODY_MODES[mode.response_body_mode])})
+            self.routes[route.name] = RouteTerms(route.profile, route.beyond, declared, mode)
+        self.declared = self.standard.declared.union(*(terms.declared for terms in self.routes.values()))
         self.scheduler = scheduler
         self.upgrade_paths = tuple(path.encode() for path in settings.upgrade_paths)
 
@@ -64,6 +98,7 @@ class Exchange:
         "_policy",
         "_request",
         "_response",
+        "_route",
         "_terms",
     )
 
@@ -77,6 +112,7 @@ class Exchange:
         self._head: RequestHead | None = None
         self._request = State.START
         self._response = State.START
+        self._route = terms.standard
         self._is_blocked = False
 
     @property
@@ -98,8 +134,8 @@ class Exchange:
         kind = decode.kind_of(message)
         if kind is None:
             return None
-        modes = decode.body_modes(message)
-        if modes is not None and modes not in self._terms.profiles:
+        declared = decode.body_modes(message)
+        if declared is not None and declared not in self._terms.declared:
             raise WireError("profile-mismatch")
         is_watched_only = message.observability_mode
         if self._is_blocked:
@@ -107,7 +143,7 @@ class Exchange:
                 return None
             raise WireError("message-after-block")
         if kind is Kind.REQUEST_HEADERS:
-            answer = await self._receive_head(message)
+            answer = await self._receive_head(message, declared)
         elif kind in _REQUEST_KINDS:
             answer = await self._receive_rest(kind, message)
         else:
@@ -116,8 +152,8 @@ class Exchange:
 
     def conclude(self) -> None:
         """Call when an answer is on its way: what nothing more will be asked about is closed before the stream ends."""
-        is_request_over = self._request is State.DONE or self._request is State.UPGRADED
-        is_response_over = not self._terms.inspect_response or self._response is State.DONE
+        is_request_over = self._request is State.DONE or self._request is State.RELEASED
+        is_response_over = not self._is_response_due or self._response in (State.DONE, State.RELEASED)
         if self._is_blocked or (is_request_over and is_response_over):
             self.close(None)
 
@@ -127,39 +163,57 @@ class Exchange:
         if inspection is not None:
             inspection.close(fault)
 
-    async def _receive_head(self, message: decode.Message) -> bytes:
+    @property
+    def _is_response_due(self) -> bool:
+        return self._terms.inspect_response and self._route.profile is not Profile.STREAM
+
+    async def _receive_head(self, message: decode.Message, declared: tuple[int, int] | None) -> bytes:
         if self._response is not State.START:
             raise WireError("out-of-order")
         head = decode.request_head(message, self._policy)
         self._request = follow(self._request, Event.LAST_HEAD if head.is_last else Event.HEAD)
         self._head = head
+        # The route is Envoy's word, not the client's; what it sends on that route is held against what was agreed.
+        self._route = route = self._terms.routes.get(head.route, self._terms.standard)
+        if declared is not None and declared not in route.declared:
+            raise WireError("profile-mismatch")
         self._inspection = self._inspector.open()
-        upgrade = judge(head, self._terms.upgrade_paths)
-        # Nothing more of a handshake will come, so all rules see it now.
-        seen = head if upgrade is Upgrade.NONE else replace(head, is_last=True)
+        is_stream = route.profile is Profile.STREAM
+        upgrade = judge(head, self._terms.upgrade_paths, is_stream)
+        # Nothing more of a handshake or a stream will come, so all rules see it now.
+        is_whole = head.is_last or (upgrade is Upgrade.NONE and not is_stream)
+        seen = head if is_whole else replace(head, is_last=True)
         if self._has_room:
             verdict = await self._inspect_head(self._inspection, seen)
         else:
             verdict = self._inspection.decline(seen, OVERLOAD_STATUS, "overloaded")
-        if upgrade is Upgrade.NONE:
-            return self._answer(Kind.REQUEST_HEADERS, verdict)
-        if verdict.outcome is not Outcome.BLOCK and upgrade is Upgrade.REFUSED:
-            verdict = self._inspection.refuse(UPGRADE_STATUS, "upgrade-not-allowed")  # no block in monitor mode
         if verdict.outcome is Outcome.BLOCK:
             return self._answer(Kind.REQUEST_HEADERS, verdict)
-        self._request = State.UPGRADED
-        verdict = self._inspection.skip("upgrade")
-        return encode.go_on(Kind.REQUEST_HEADERS, verdict, is_upgrade=True, with_response=self._terms.inspect_response)
+        if upgrade is Upgrade.REFUSED:
+            verdict = self._inspection.refuse(UPGRADE_STATUS, "upgrade-not-allowed")  # no block in monitor mode
+        elif is_stream and not head.is_last and is_ambiguous(head.path):
+            verdict = self._inspection.refuse(AMBIGUOUS_STATUS, "ambiguous-path")
+        if verdict.outcome is Outcome.BLOCK:
+            return self._answer(Kind.REQUEST_HEADERS, verdict)
+        if upgrade is not Upgrade.NONE:
+            self._request = State.RELEASED
+            verdict = self._inspection.skip("upgrade")
+            override = None if is_stream else upgraded(self._terms.inspect_response)
+            return encode.go_on(Kind.REQUEST_HEADERS, verdict, override, is_upgrade=True)
+        if is_stream and not head.is_last:
+            self._request = State.RELEASED
+            verdict = self._inspection.skip("stream")
+        return self._answer(Kind.REQUEST_HEADERS, verdict)
 
     async def _receive_rest(self, kind: Kind, message: decode.Message) -> bytes:
         """Body or trailers."""
-        was_upgraded = self._request is State.UPGRADED
+        was_released = self._request is State.RELEASED
         if kind is Kind.REQUEST_TRAILERS:
             self._request = follow(self._request, Event.TRAILERS)
         else:
             data, is_last = decode.body(message.request_body)
             self._request = follow(self._request, Event.LAST_BODY if is_last else Event.BODY)
-        if was_upgraded:  # Envoy did not take the override: the exchange is inspected anew, as an ordinary one
+        if was_released:  # Envoy sends what it was not to send: the exchange is inspected anew, as an ordinary one
             verdict = await self._reopen()
             if verdict.outcome is Outcome.BLOCK:
                 return self._answer(kind, verdict)
@@ -169,31 +223,55 @@ class Exchange:
         deadline = self._deadline()
         if kind is Kind.REQUEST_TRAILERS:
             steps = inspection.request_trailers(decode.trailers(message.request_trailers), deadline)
-        else:
-            steps = inspection.request_body(data, is_last, deadline)
-        return self._answer(kind, await self._drive(inspection, steps, deadline))
+            return self._answer(kind, await self._drive(inspection, steps, deadline))
+        is_cut = not is_last and self._route.beyond is Beyond.PASS
+        steps = inspection.request_body(data, is_last or is_cut, deadline)
+        verdict = await self._drive(inspection, steps, deadline)
+        if is_cut and verdict.outcome is not Outcome.BLOCK:
+            # With this answer the rest of the body passes; trailers would still come.
+            self._request = State.RELEASED
+            verdict = inspection.skip("body-beyond-limit")
+        return self._answer(kind, verdict)
 
     async def _receive_response(self, kind: Kind, message: decode.Message) -> bytes:
         """Without an inspection (a local reply of Envoy's, or responses are not inspected) there is no verdict."""
         if kind is Kind.RESPONSE_HEADERS:
-            head = decode.response_head(message)
-            self._response = follow(self._response, Event.LAST_HEAD if head.is_last else Event.HEAD)
-        elif kind is Kind.RESPONSE_BODY:
+            return await self._receive_response_head(message)
+        if kind is Kind.RESPONSE_BODY:
             data, is_last = decode.body(message.response_body)
             self._response = follow(self._response, Event.LAST_BODY if is_last else Event.BODY)
         else:
             self._response = follow(self._response, Event.TRAILERS)
         inspection = self._inspection
-        if inspection is None or not self._terms.inspect_response:
+        if inspection is None or not self._is_response_due:
             return encode.go_on(kind, None)
         deadline = self._deadline()
-        if kind is Kind.RESPONSE_HEADERS:
-            steps = inspection.response_headers(head, deadline)
-        elif kind is Kind.RESPONSE_BODY:
-            steps = inspection.response_body(data, is_last, deadline)
-        else:
+        if kind is not Kind.RESPONSE_BODY:
             steps = inspection.response_trailers(decode.trailers(message.response_trailers), deadline)
-        return self._answer(kind, await self._drive(inspection, steps, deadline))
+            return self._answer(kind, await self._drive(inspection, steps, deadline))
+        is_cut = not is_last and self._route.is_response_partial
+        steps = inspection.response_body(data, is_last or is_cut, deadline)
+        verdict = await self._drive(inspection, steps, deadline)
+        if is_cut and verdict.outcome is not Outcome.BLOCK:
+            self._response = State.RELEASED  # with this answer the rest passes
+            verdict = inspection.skip("response-body-limit")
+        return self._answer(kind, verdict)
+
+    async def _receive_response_head(self, message: decode.Message) -> bytes:
+        head = decode.response_head(message)
+        self._response = follow(self._response, Event.LAST_HEAD if head.is_last else Event.HEAD)
+        inspection = self._inspection
+        if inspection is None or not self._is_response_due or head.is_local:
+            return encode.go_on(Kind.RESPONSE_HEADERS, None)
+        is_body_read = not head.is_last and inspection.reads_response(head)
+        deadline = self._deadline()
+        steps = inspection.response_headers(replace(head, is_last=not is_body_read), deadline)
+        verdict = await self._drive(inspection, steps, deadline)
+        if head.is_last or is_body_read or verdict.outcome is Outcome.BLOCK:
+            return self._answer(Kind.RESPONSE_HEADERS, verdict)
+        # A download, an event stream: decided by its head, so Envoy is not to hold it.
+        self._response = State.RELEASED
+        return encode.go_on(Kind.RESPONSE_HEADERS, verdict, unbuffered(self._route.mode))
 
     async def _reopen(self) -> Verdict:
         self.close(None)

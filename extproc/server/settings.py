@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extproc.model.errors import ConfigError
+from extproc.model.route import Beyond, Route
 
-BODY_MODES = {"NONE": 0, "STREAMED": 1, "BUFFERED": 2}
-"""Envoy's BodySendMode. The others are not on offer: BUFFERED_PARTIAL passes the rest of a body unseen,
-FULL_DUPLEX_STREAMED and GRPC cannot hold a request back until its verdict."""
+BODY_MODES = {"NONE": 0, "STREAMED": 1, "BUFFERED": 2, "BUFFERED_PARTIAL": 3}
+"""Envoy's BodySendMode. The others are not on offer: FULL_DUPLEX_STREAMED and GRPC cannot hold a request back until
+its verdict."""
+
+PARTIAL_BODY_MODES = frozenset({"BUFFERED_PARTIAL"})
+"""Pass the rest of a body unseen: for responses, and for routes whose user chose that in writing."""
 
 MESSAGE_SLACK_BYTES = 65_536
 """Room for headers and framing beside a body of the limit in one gRPC message."""
 
 MIN_MESSAGE_BYTES = 1_048_576
 """What a gRPC message may hold however small the body limit is: headers have limits of their own in Envoy."""
+
+BURST_BYTES = 1_048_576
+"""How far the beginning of a body that passes its limit may reach beyond it: what Envoy reads in one go."""
 
 MAX_WORKERS = 256
 """A worker reports by its number in one byte."""
@@ -45,6 +52,8 @@ class ServerSettings:
     """A worker whose event loop stood still that long is killed and started again; far beyond any budget."""
     upgrade_paths: tuple[str, ...] = ()
     """Path prefixes on which an HTTP upgrade is let through after its handshake was inspected."""
+    routes: tuple[Route, ...] = ()
+    """Those with a profile of their own, by the name that Envoy gives; every other one is `standard`."""
     inspect_response: bool = False
     request_body_modes: frozenset[str] = frozenset({"BUFFERED"})
     response_body_modes: frozenset[str] = frozenset({"NONE"})
@@ -56,7 +65,9 @@ class ServerSettings:
     @property
     def message_limit_bytes(self) -> int:
         """The largest gRPC message that is received; a larger one ends its stream with RESOURCE_EXHAUSTED."""
-        return max(self.body_limit_bytes, MIN_MESSAGE_BYTES) + MESSAGE_SLACK_BYTES
+        largest = max(self.body_limit_bytes, MIN_MESSAGE_BYTES, *(route.body_limit_bytes for route in self.routes))
+        is_partial = self.inspect_response or any(route.beyond is Beyond.PASS for route in self.routes)
+        return largest + MESSAGE_SLACK_BYTES + (BURST_BYTES if is_partial else 0)
 
     def __post_init__(self) -> None:
         if not self.addresses or len(set(self.addresses)) != len(self.addresses):
@@ -73,6 +84,8 @@ class ServerSettings:
             unknown = getattr(self, key) - BODY_MODES.keys()
             if unknown:
                 raise ConfigError(key, f"{', '.join(sorted(unknown))}: choose from {', '.join(BODY_MODES)}")
+        if self.request_body_modes & PARTIAL_BODY_MODES:
+            raise ConfigError("request_body_modes", "BUFFERED_PARTIAL is for a route that says so")
         for path in self.upgrade_paths:
             if not path.startswith("/"):
                 raise ConfigError("upgrade_paths", f"{path!r} must start with /")

@@ -18,7 +18,7 @@ class State(Enum):
 
     START = auto()  # nothing came yet
     OPEN = auto()  # headers came; body, trailers or nothing at all may follow
-    UPGRADED = auto()  # a handshake was let through with body NONE; Envoy may send one all the same
+    RELEASED = auto()  # the rest passes unseen (upgrade, stream); Envoy may send some of it all the same
     DONE = auto()  # the last message came
 
 
@@ -39,9 +39,9 @@ TRANSITIONS = MappingProxyType(
         (State.OPEN, Event.BODY): State.OPEN,
         (State.OPEN, Event.LAST_BODY): State.DONE,
         (State.OPEN, Event.TRAILERS): State.DONE,
-        (State.UPGRADED, Event.BODY): State.OPEN,
-        (State.UPGRADED, Event.LAST_BODY): State.DONE,
-        (State.UPGRADED, Event.TRAILERS): State.DONE,
+        (State.RELEASED, Event.BODY): State.OPEN,
+        (State.RELEASED, Event.LAST_BODY): State.DONE,
+        (State.RELEASED, Event.TRAILERS): State.DONE,
     }
 )
 

@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 from extproc.model.message import RequestHead
 
-AMBIGUOUS = (b"..", b"\\", b"%2e", b"%2f", b"%5c", b"%00", b";")
-"""A path with one of these may mean another path to the app; no upgrade is granted on it."""
+AMBIGUOUS = (b"..", b"\\", b"%25", b"%2e", b"%2f", b"%3b", b"%5c", b"%00", b";")
+"""A path with one of these may mean another path to the app; nothing is let through unseen on it."""
 
 
 class Upgrade(Enum):
@@ -23,8 +23,11 @@ class Upgrade(Enum):
     REFUSED = auto()
 
 
-def judge(head: RequestHead, prefixes: tuple[bytes, ...]) -> Upgrade:
-    """`prefixes` are whole path segments: `/ws` covers `/ws` and `/ws/a`, not `/wsx`."""
+def judge(head: RequestHead, prefixes: tuple[bytes, ...], is_declared: bool = False) -> Upgrade:
+    """`prefixes` are whole path segments: `/ws` covers `/ws` and `/ws/a`, not `/wsx`.
+
+    `is_declared`: the route is a stream, wherever it is.
+    """
     offered = tokens = b""
     for name, value in head.headers:
         if name == b"upgrade":
@@ -36,12 +39,16 @@ def judge(head: RequestHead, prefixes: tuple[bytes, ...]) -> Upgrade:
     is_handshake = (
         head.method == b"GET" and not head.is_last and b"upgrade" in (part.strip() for part in tokens.split(b","))
     )
-    return Upgrade.GRANTED if is_handshake and _is_listed(head.path, prefixes) else Upgrade.REFUSED
+    is_listed = not is_ambiguous(head.path) and (is_declared or _is_listed(head.path, prefixes))
+    return Upgrade.GRANTED if is_handshake and is_listed else Upgrade.REFUSED
+
+
+def is_ambiguous(target: bytes) -> bool:
+    """May the path mean another one to the app than to Envoy's routes?"""
+    path = target.partition(b"?")[0].lower()
+    return any(mark in path for mark in AMBIGUOUS)
 
 
 def _is_listed(target: bytes, prefixes: tuple[bytes, ...]) -> bool:
-    path = target.partition(b"?")[0].lower()
-    if any(mark in path for mark in AMBIGUOUS):
-        return False
     path = target.partition(b"?")[0]
     return any(path == prefix or path.startswith(prefix.rstrip(b"/") + b"/") for prefix in prefixes)

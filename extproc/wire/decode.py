@@ -22,6 +22,9 @@ ATTRIBUTES = "envoy.filters.http.ext_proc"
 WINDOW_FIELDS = frozenset({12, 13})
 """flow_control_init and client_window_update of Envoy 1.40: a message of these alone is no event."""
 
+FROM_APP = "via_upstream"
+"""`response.code_details` of an answer that is the app's own; any other word names a local reply of Envoy's."""
+
 MAX_REQUEST_ID_CHARS = 128
 """A request id longer than that is cut; Envoy's own have 36."""
 
@@ -89,6 +92,7 @@ def response_head(message: Message) -> ResponseHead:
         status=int(status) if len(status) == 3 and status.isdigit() else 0,
         headers=headers,
         is_last=part.end_of_stream,
+        is_local=_attributes(message).get("response.code_details", FROM_APP) != FROM_APP,
     )
 
 

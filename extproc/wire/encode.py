@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from extproc._pb.envoy.extensions.filters.http.ext_proc.v3 import processing_mode_pb2
 from extproc._pb.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from extproc._pb.envoy.type.v3 import http_status_pb2
 from extproc.model.phase import Phase
+from extproc.model.route import Modes
 from extproc.model.verdict import Verdict
 from extproc.wire import page
 from extproc.wire.kind import Kind
@@ -38,29 +38,22 @@ BODILESS = frozenset({204, 205, 304})
 
 _GRPC_STATUS = {401: 16, 404: 12, 429: 8, 503: 14, 504: 4}
 _PERMISSION_DENIED = 7
-_Mode = processing_mode_pb2.ProcessingMode
 _HEADERS = frozenset({Kind.REQUEST_HEADERS, Kind.RESPONSE_HEADERS})
 
 
-def go_on(kind: Kind, verdict: Verdict | None, is_upgrade: bool = False, with_response: bool = False) -> bytes:
+def go_on(kind: Kind, verdict: Verdict | None, override: Modes | None = None, is_upgrade: bool = False) -> bytes:
     """CONTINUE in answer to `kind`; no metadata when there is no verdict (a local reply of Envoy's).
 
-    `is_upgrade` asks Envoy to send no body of this exchange (the frames that follow a handshake);
-    `with_response` says that response headers are inspected too. The override spells out every field,
-    as the one that the filter allows (`allowed_override_modes`) is compared field by field.
+    `override` asks Envoy for another processing mode; every field of it is spelled out, as those that the filter
+    allows (`allowed_override_modes`) are compared field by field.
     """
     answer = pb.ProcessingResponse()
     getattr(answer, kind).SetInParent()
     if verdict is not None:
         _describe(answer, verdict, is_upgrade)
-    if is_upgrade:
-        mode = answer.mode_override
-        mode.request_header_mode = _Mode.SEND
-        mode.response_header_mode = _Mode.SEND if with_response else _Mode.SKIP
-        mode.request_body_mode = _Mode.NONE
-        mode.response_body_mode = _Mode.NONE
-        mode.request_trailer_mode = _Mode.SEND
-        mode.response_trailer_mode = _Mode.SKIP
+    if override is not None:
+        for field, value in override._asdict().items():
+            setattr(answer.mode_override, field, value)
     return answer.SerializeToString()  # type: ignore[no-any-return]
 
 

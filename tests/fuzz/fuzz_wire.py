@@ -134,6 +134,9 @@ class Toy:
     def request_trailers(self, trailers: Headers, deadline: Deadline) -> Steps:
         return self._judge(b"".join(value for _, value in trailers), True)
 
+    def reads_response(self, head: ResponseHead) -> bool:
+        return True
+
     def response_headers(self, head: ResponseHead, deadline: Deadline) -> Steps:
         return self._judge(b"".join(value for _, value in head.headers), head.is_last)
 

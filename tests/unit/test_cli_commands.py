@@ -96,7 +96,7 @@ def test_the_server_gets_what_the_settings_say() -> None:
     assert (settings.drain_grace_s, settings.drain_delay_s) == (7, 1)
     assert settings.upgrade_paths == ("/ws",)
     assert settings.max_streams == 7
-    assert (settings.inspect_response, settings.response_body_modes) == (True, {"BUFFERED"})
+    assert (settings.inspect_response, settings.response_body_modes) == (True, {"BUFFERED_PARTIAL"})
     assert settings.reflection
     assert server_settings(Config()).health == "127.0.0.1:9003"
 

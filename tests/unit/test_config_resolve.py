@@ -197,7 +197,7 @@ def test_each_key_is_defined_wholly() -> None:
 
 def test_the_document_is_current() -> None:
     text = (ROOT / "docs" / "CONFIGURATION.md").read_text(encoding="utf-8")
-    assert text.endswith(describe_settings()), "append the output of extproc.config.describe_settings()"
+    assert describe_settings() + "\n## " in text, "put the output of extproc.config.describe_settings() there"
 
 
 def _defaults() -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from extproc.model.errors import ConfigError
+from extproc.model.route import Beyond, Profile, Route
 from extproc.proxy.binary import find_envoy
 from extproc.proxy.bootstrap import READY_PATH, ProxySettings, render, render_text
 
@@ -26,11 +27,19 @@ PLAIN = ProxySettings(
     time_budget_ms=500,
 )
 
+ROUTES = (
+    Route("/ws", "/ws", profile=Profile.STREAM),
+    Route("files", "/", "*.example.com", profile=Profile.UPLOAD, body_limit_bytes=20_000_000, policy="files"),
+    Route("/a", "/a", is_exact=True),
+    Route("/video", "/video", profile=Profile.UPLOAD, body_limit_bytes=200_000, beyond=Beyond.PASS),
+)
+
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "sockets": {"engine": ("unix:/run/extproc/0.sock", "unix:/run/extproc/1.sock"), "admin": "unix:/run/admin.sock"},
     "response": {"inspect_response": True},
-    "all": {"inspect_response": True, "access_log": "/dev/stdout", "trusted_hops": 2},
+    "routes": {"routes": ROUTES[:3]},
+    "all": {"inspect_response": True, "access_log": "/dev/stdout", "trusted_hops": 2, "routes": ROUTES},
     "app by name": {"app": "app.internal:80"},
     "http2 app": {"app_protocol": "http2"},
     "ipv6": {"listen": "[::]:8000", "app": "[::1]:8080", "engine": ("[::1]:9002",)},
@@ -72,9 +81,15 @@ def test_no_form_lets_anything_pass_unseen(name: str) -> None:
     filters = [item["name"] for item in manager(tree)["http_filters"]]
     assert filters == ["envoy.filters.http.health_check", "extproc.ext_proc", "envoy.filters.http.router"]
     # Per-route settings of ext_proc replace the whole mode, and an upgrade's own filters skip the chain.
-    for host in manager(tree)["route_config"]["virtual_hosts"]:
-        assert "typed_per_filter_config" not in host
-        assert not [route for route in host["routes"] if "typed_per_filter_config" in route]
+    [host] = manager(tree)["route_config"]["virtual_hosts"]
+    assert "typed_per_filter_config" not in host
+    assert "typed_per_filter_config" not in host["routes"][-1]
+    own = [route["typed_per_filter_config"] for route in host["routes"] if "typed_per_filter_config" in route]
+    for settings in own:
+        assert settings.keys() == {"extproc.ext_proc"}
+        overrides = settings["extproc.ext_proc"]["overrides"]
+        assert overrides.keys() <= {"processing_mode", "grpc_initial_metadata"}
+        assert len(overrides.get("processing_mode", range(6))) == 6
     assert manager(tree)["upgrade_configs"] == [{"upgrade_type": "websocket"}]
 
 
@@ -100,26 +115,32 @@ def test_one_endpoint_per_worker() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", FORMS)
-def test_the_engine_may_ask_for_one_other_mode(name: str) -> None:
+UPGRADED = ("NONE", "SKIP", "SKIP", "NONE", "SKIP")
+UPGRADED_SEEN = ("NONE", "SKIP", "SEND", "NONE", "SKIP")
+FLOWING = ("BUFFERED", "SEND", "SEND", "NONE", "SKIP")
+OVERRIDES = {
+    "plain": [UPGRADED],
+    "routes": [UPGRADED],
+    "response": [UPGRADED_SEEN, FLOWING],
+    "all": [UPGRADED_SEEN, FLOWING, ("BUFFERED_PARTIAL", *FLOWING[1:])],
+}
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_the_engine_may_ask_for_these_modes_and_no_other(name: str) -> None:
     settings = ext_proc(form(name))
     assert settings["allow_mode_override"] is True
-    assert settings["allowed_override_modes"] == [
-        {
-            "request_body_mode": "NONE",
-            "request_trailer_mode": "SEND",
-            "response_header_mode": settings["processing_mode"]["response_header_mode"],
-            "response_body_mode": "NONE",
-            "response_trailer_mode": "SKIP",
-        }
-    ]
+    fields = ("request_body_mode", "request_trailer_mode", "response_header_mode", "response_body_mode")
+    found = settings["allowed_override_modes"]
+    assert [tuple(mode[field] for field in (*fields, "response_trailer_mode")) for mode in found] == OVERRIDES[name]
+    assert {len(mode) for mode in found} == {5}
 
 
 def test_responses_only_when_asked_for() -> None:
     mode = ext_proc(form("plain"))["processing_mode"]
     assert (mode["response_header_mode"], mode["response_body_mode"]) == ("SKIP", "NONE")
     mode = ext_proc(form("response"))["processing_mode"]
-    assert (mode["response_header_mode"], mode["response_body_mode"]) == ("SEND", "BUFFERED")
+    assert (mode["response_header_mode"], mode["response_body_mode"]) == ("SEND", "BUFFERED_PARTIAL")
 
 
 def test_the_admin_offers_more_on_a_private_socket_only() -> None:

@@ -13,6 +13,7 @@ from extproc.model.errors import ExtprocError, WireError
 from extproc.model.inspection import Steps
 from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.phase import Phase
+from extproc.model.route import Beyond, Profile, Route
 from extproc.model.verdict import Coverage, Mode, Outcome, Verdict
 from extproc.server.exchange import Exchange, Terms
 from extproc.server.scheduler import Scheduler
@@ -49,6 +50,9 @@ class Recorded:
 
     def request_trailers(self, trailers: Headers, deadline: Deadline) -> Steps:
         return self._step("trailers", b"".join(value for _, value in trailers), True)
+
+    def reads_response(self, head: ResponseHead) -> bool:
+        return (b"content-type", b"video/mp4") not in head.headers
 
     def response_headers(self, head: ResponseHead, deadline: Deadline) -> Steps:
         return self._step("response", str(head.status).encode(), head.is_last)
@@ -394,3 +398,92 @@ async def test_the_policy_reaches_the_head() -> None:
     exchange = Exchange(inspector, Terms(ServerSettings(addresses=("a",)), Scheduler()), policy="strict")
     await exchange.receive(head(is_last=True).SerializeToString())
     assert seen == ["strict"]
+
+
+ROUTES = (
+    Route("s", "/s", profile=Profile.STREAM),
+    Route("l", "/l", profile=Profile.UPLOAD, body_limit_bytes=10, beyond=Beyond.PASS),
+)
+
+
+def on_route(message: Any, route: str, modes: tuple[int, int] | None = None) -> Any:
+    message.attributes["envoy.filters.http.ext_proc"].fields["xds.route_name"].string_value = route
+    if modes is not None:
+        message.protocol_config.request_body_mode, message.protocol_config.response_body_mode = modes
+    return message
+
+
+MISMATCH = "WireError profile-mismatch"
+ON_ROUTES = [
+    ("stream", [on_route(head("/s"), "s", (0, 0))], ["request_headers allow"], ["head /s last", "skip stream"]),
+    ("stream without a body", [on_route(head("/s", True), "s")], ["request_headers allow"], ["head /s last"]),
+    ("attack in its head", [on_route(head("/evil"), "s")], ["immediate_response 403 block"], ["head /evil last"]),
+    ("handshake", [on_route(handshake("/s"), "s")], ["request_headers allow"], ["head /s last", "skip upgrade"]),
+    (
+        "path that may mean another",
+        [on_route(head("/s;/a"), "s")],
+        ["immediate_response 400 block"],
+        ["head /s;/a last", "refuse 400 ambiguous-path"],
+    ),
+    (
+        "a body that should not come",
+        [on_route(head("/s"), "s"), body(b"evil")],
+        ["request_headers allow", "immediate_response 403 block"],
+        ["head /s last", "skip stream", "close None", "head /s", "body evil last"],
+    ),
+    ("a stream that Envoy buffers", [on_route(head("/s"), "s", (2, 0))], [MISMATCH], []),
+    ("a standard route that Envoy streams", [on_route(head("/"), "app", (0, 0))], [MISMATCH], []),
+    ("a route that nobody declared", [on_route(head("/"), "x", (3, 0))], [MISMATCH], []),
+    ("a route without a name", [on_route(head("/"), "", (0, 0))], [MISMATCH], []),
+    (
+        "the beginning of a long body",
+        [on_route(head("/l"), "l", (3, 0)), body(b"b", False)],
+        ["request_headers pending", "request_body allow"],
+        ["head /l", "body b last", "skip body-beyond-limit"],
+    ),
+    (
+        "attack in the beginning",
+        [on_route(head("/l"), "l"), body(b"evil", False)],
+        ["request_headers pending", "immediate_response 403 block"],
+        ["head /l", "body evil last"],
+    ),
+    (
+        "a body within the limit",
+        [on_route(head("/l"), "l"), body(b"b")],
+        ["request_headers pending", "request_body allow"],
+        ["head /l", "body b last"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("messages", "answers", "asked"), [case[1:] for case in ON_ROUTES], ids=[c[0] for c in ON_ROUTES]
+)
+async def test_a_route_of_its_own(messages: list[Any], answers: list[str], asked: list[str]) -> None:
+    closed = [] if answers == [MISMATCH] else ["close None"]
+    assert await converse(messages, routes=ROUTES) == (answers, [*asked, *closed])
+
+
+async def test_a_response_that_is_not_read_flows() -> None:
+    download = response()
+    download.response_headers.headers.headers.add(key="content-type", raw_value=b"video/mp4")
+    answers, asked = await converse([head(is_last=True), download], inspect_response=True)
+    assert answers == ["request_headers allow", "response_headers allow override"]
+    assert asked == ["head / last", "response 200 last", "close None"]
+
+
+async def test_the_beginning_of_a_long_response() -> None:
+    modes = {"response_body_modes": frozenset({"BUFFERED_PARTIAL"})}
+    messages = [head(is_last=True), response(), body(b"r", False, "response")]
+    answers, asked = await converse(messages, inspect_response=True, **modes)
+    assert answers == ["request_headers allow", "response_headers pending", "response_body allow"]
+    assert asked == ["head / last", "response 200", "response body r last", "skip response-body-limit", "close None"]
+
+
+async def test_a_local_reply_is_not_the_apps() -> None:
+    local = response(True)
+    attributes = local.attributes["envoy.filters.http.ext_proc"].fields
+    attributes["response.code_details"].string_value = "request_payload_too_large"
+    answers, asked = await converse([head(is_last=True), local], inspect_response=True)
+    assert answers == ["request_headers allow", "response_headers"]
+    assert asked == ["head / last", "close None"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extproc.model.errors import ConfigError
-from extproc.server.settings import MAX_WORKERS, ServerSettings, default_workers
+from extproc.model.route import Beyond, Profile, Route
+from extproc.server.settings import BURST_BYTES, MAX_WORKERS, ServerSettings, default_workers
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,14 @@ def test_as_many_workers_as_the_limit() -> None:
 )
 def test_a_message_has_room_for_body_and_headers(body_limit: int, message_limit: int) -> None:
     assert ServerSettings(addresses=("a:1",), body_limit_bytes=body_limit).message_limit_bytes == message_limit
+
+
+def test_a_message_has_room_for_the_largest_route_and_for_what_overshoots_a_limit() -> None:
+    upload = Route("u", "/u", profile=Profile.UPLOAD, body_limit_bytes=10_000_000)
+    passing = replace(upload, beyond=Beyond.PASS)
+    assert ServerSettings(addresses=("a:1",), routes=(upload,)).message_limit_bytes == 10_065_536
+    assert ServerSettings(addresses=("a:1",), routes=(passing,)).message_limit_bytes == 10_065_536 + BURST_BYTES
+    assert ServerSettings(addresses=("a:1",), inspect_response=True).message_limit_bytes == 1_114_112 + BURST_BYTES
 
 
 CORES = len(os.sched_getaffinity(0))

@@ -11,6 +11,7 @@ import pytest
 from extproc._pb.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc._pb.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from extproc.model.phase import Phase
+from extproc.model.route import upgraded
 from extproc.model.verdict import Coverage, Outcome, Verdict
 from extproc.wire import encode, page
 from extproc.wire.kind import Kind
@@ -73,14 +74,14 @@ def test_without_a_verdict_there_is_no_metadata() -> None:
 
 @pytest.mark.parametrize(("with_response", "response_headers"), [(False, "SKIP"), (True, "SEND")])
 def test_upgrade_spells_out_every_mode(with_response: bool, response_headers: str) -> None:
-    data = encode.go_on(Kind.REQUEST_HEADERS, ALLOW, is_upgrade=True, with_response=with_response)
+    data = encode.go_on(Kind.REQUEST_HEADERS, ALLOW, upgraded(with_response), is_upgrade=True)
     reply = pb.ProcessingResponse.FromString(data)
     assert reply.mode_override == ProcessingMode(
         request_header_mode="SEND",
         response_header_mode=response_headers,
         request_body_mode="NONE",
         response_body_mode="NONE",
-        request_trailer_mode="SEND",
+        request_trailer_mode="SKIP",
         response_trailer_mode="SKIP",
     )
     assert waf(reply)["upgrade"] is True

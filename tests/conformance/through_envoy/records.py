@@ -23,6 +23,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "response": ("--response",),
     "websocket": ("--upgrade-paths", "/ws"),
+    "routes": ("--route", "/ws=stream", "--route", "/up=upload:1MiB"),
     "gRPC": ("--app-protocol", "http2"),
     "behind a proxy": ("--trusted-hops", "1"),
     "all": ("--response", "--upgrade-paths", "/ws", "--app-protocol", "http2", "--trusted-hops", "2"),
@@ -109,12 +110,16 @@ def holes(tree: Tree) -> list[str]:
         found.append("the engine may rewrite requests")
     allowed = settings.get("allowed_override_modes", [])
     if settings.get("allow_mode_override") and (
-        len(allowed) != 1 or len(allowed[0]) != 5 or "DEFAULT" in allowed[0].values()
+        not allowed or any(len(entry) != 5 or "DEFAULT" in entry.values() for entry in allowed)
     ):
-        found.append("the override of the mode is not one, spelled out")
+        found.append("an override of the mode is not spelled out")
     hosts = http["route_config"]["virtual_hosts"]
-    if any("typed_per_filter_config" in place for host in hosts for place in (host, *host["routes"])):
-        found.append("a route changes or switches off inspection")
+    changes = [place.get("typed_per_filter_config", {}) for host in hosts for place in (host, *host["routes"])]
+    for change in filter(None, changes):
+        own = change.get("extproc.ext_proc", {})
+        is_whole = len(own.get("overrides", {}).get("processing_mode", range(6))) == 6
+        if change.keys() != {"extproc.ext_proc"} or own.keys() != {"@type", "overrides"} or not is_whole:
+            found.append("a route switches inspection off or replaces half a mode")
     if any("filters" in upgrade for upgrade in http.get("upgrade_configs", [])):
         found.append("an upgrade has filters of its own")
     if not http.get("use_remote_address") or "internal_address_config" in http:

@@ -54,6 +54,9 @@ class ToyInspection:
         yield from ()
         return self._judge([value for _, value in trailers], Phase.REQUEST_BODY, True)
 
+    def reads_response(self, head: ResponseHead) -> bool:
+        return True
+
     def response_headers(self, head: ResponseHead, deadline: Deadline) -> Steps:
         yield from ()
         return self._judge([value for _, value in head.headers], Phase.RESPONSE_HEADERS, True)
