@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socketserver
-import threading
 
 from extproc.replay.http1 import parse_request
 from extproc.replay.run import reflect
-
-
-class ReflectingApp:
-    """Serves on a free loopback port, in threads, from `with` to its end."""
-
-    def __enter__(self) -> ReflectingApp:
-        self._server = _Server(("127.0.0.1", 0), _Reflect)
-        self.port: int = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    request_queue_size = 128
+from tests.loopback_app import LoopbackApp
 
 
 class _Reflect(socketserver.StreamRequestHandler):
@@ -52,3 +33,9 @@ class _Reflect(socketserver.StreamRequestHandler):
                     return body
         length = head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
         return self.rfile.read(int(length)) if length else b""
+
+
+class ReflectingApp(LoopbackApp):
+    """The app that the Core Rule Set's tests expect."""
+
+    handler = _Reflect

@@ -1,6 +1,6 @@
 """A constant, mixed, bounded load on one pair: memory and descriptors stay flat, nothing fails, no attack passes.
 
-SOAK_SECONDS=1800 pytest tests/soak        (`make soak`; a minute in CI)
+SOAK_SECONDS=1800 pytest tests/soak        (`make soak`; two minutes in CI)
 """
 
 from __future__ import annotations

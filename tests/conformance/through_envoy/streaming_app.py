@@ -11,30 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import socketserver
-import threading
 import time
+
+from tests.loopback_app import LoopbackApp
 
 PAUSE_S = 3.0
 BLOCK = bytes(262_144)
-
-
-class StreamingApp:
-    """Serves on a free loopback port, in threads, from `with` to its end."""
-
-    def __enter__(self) -> StreamingApp:
-        self._server = _Server(("127.0.0.1", 0), _Answer)
-        self.port: int = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    request_queue_size = 128
 
 
 class _Answer(socketserver.StreamRequestHandler):
@@ -61,3 +43,9 @@ class _Answer(socketserver.StreamRequestHandler):
                 time.sleep(PAUSE_S)
         else:
             self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nearly\n")
+
+
+class StreamingApp(LoopbackApp):
+    """See the table above."""
+
+    handler = _Answer
