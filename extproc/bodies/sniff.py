@@ -7,6 +7,11 @@ import re
 SNIFF_BYTES = 1024
 """How much of the beginning `sniff` looks at."""
 
+BINARY_SHARE = 16
+"""One control character in so many bytes makes a body binary."""
+
+_CONTROLS = bytes(byte for byte in range(0x20) if byte not in b"\t\n\v\f\r\x1b")
+
 _JSON_TYPE = re.compile(rb"(?:application|text)/(?:[a-z0-9!#$&^_.-]+\+)?(?:x-)?json")
 _XML_TYPE = re.compile(rb"(?:application|text)/(?:[a-z0-9!#$&^_.+-]+\+)?xml|[a-z]+/[a-z0-9!#$&^_.-]+\+xml")
 
@@ -34,6 +39,16 @@ def processor_for(content_type: bytes, body: bytes) -> str:
     if _XML_TYPE.fullmatch(kind):
         return "XML"
     return ""
+
+
+def is_binary(body: bytes) -> bool:
+    """Is it no text? Of text in any encoding few bytes at the beginning are control characters; UTF-16 has NULs, and
+    a mark or every other byte readable."""
+    head = body[:SNIFF_BYTES]
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    if controls * BINARY_SHARE <= len(head):
+        return False
+    return head[:2] not in (b"\xff\xfe", b"\xfe\xff") and controls - head.count(0) > 0
 
 
 def sniff(body: bytes) -> str:

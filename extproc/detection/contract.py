@@ -62,5 +62,9 @@ class Detector:
     gate: Gate
     detect: Detect
     limit_bytes: int
-    """Of a text longer than this only windows around the gate's literals are looked at: the event says `partly`
-    where that leaves bytes out that could matter."""
+    """A longer text is looked at in windows of this size that overlap by a quarter; each must pass the gate itself."""
+    disguise_gain: int = 0
+    """Added to the score of a finding that only comes to light in a spelling that honest senders do not use: escaped
+    twice, or overlong UTF-8."""
+    reads_structures: bool = False
+    """Asked of a text that is JSON from end to end as well, which the others see by its leaves and keys."""

@@ -11,15 +11,24 @@ Operators are pure, so values may be matched ahead of rule order; actions run la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Protocol, TypeAlias, TypeVar
 
+from extproc.detection.contract import Place
+from extproc.detection.inspection import Panel
+from extproc.detection.ladder import is_plain, ladder
 from extproc.engine.ruleset import Rule
 from extproc.model.deadline import Deadline
 from extproc.operators.contract import Captures
+from extproc.operators.detectors import Detected
 
 Fired: TypeAlias = tuple[int, bytes, Captures]
-"""(index of the rule, the text its operator saw, captures)."""
+"""(index of the rule, the text its operator saw, captures); index LEFT_OUT says that a limit was passed."""
+
+LEFT_OUT = -1
+"""Stands for a rule in `Fired` when a detector did not look at the whole value."""
+
+T = TypeVar("T")
 
 Test: TypeAlias = Callable[[bytes], Captures | None]
 
@@ -62,6 +71,69 @@ class EveryRule:
         return self._mask
 
 
+def is_detection(rule: Rule) -> bool:
+    """Does the rule ask a detector for the value as it was sent, which the ladder then takes down?"""
+    return (
+        rule.operator is not None
+        and rule.operator.detector is not None
+        and not (rule.is_negated or rule.transformations)
+    )
+
+
+class Detection:
+    """The detectors of a class's rules, and the rules that want to know."""
+
+    __slots__ = ("_panel", "_place", "_prefilter", "_rules", "mask")
+
+    def __init__(
+        self, rules: Sequence[Rule], place: Place, prefilter: Candidates, gates: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """`gates`: the masks of each detector's alternatives among the prefilter's bits."""
+        by_kind: dict[str, list[Rule]] = {}
+        for rule in rules:
+            if rule.operator is not None and rule.operator.detector is not None:
+                by_kind.setdefault(rule.operator.detector.kind, []).append(rule)
+        detectors = [some[0].operator.detector for some in by_kind.values() if some[0].operator is not None]
+        self._panel = Panel([(detector, gates[detector.kind]) for detector in detectors if detector is not None])
+        self._rules = [[rule.index for rule in some] for some in by_kind.values()]
+        self._place = place
+        self._prefilter = prefilter
+        self.mask = sum(1 << rule.index for rule in rules)
+
+    def steps(self, value: bytes, scanned: dict[bytes, int] | None) -> Generator[None, None, list[Fired]]:
+        """What is found in the value; one match a rule, however many views show it."""
+        if is_plain(value):
+            return []
+        candidates = self._prefilter.candidates
+
+        def held(text: bytes) -> int:
+            if scanned is None or len(text) > LARGE_BYTES:
+                return candidates(text)
+            known = scanned.get(text)
+            if known is None:
+                known = scanned[text] = candidates(text)
+            return known
+
+        found, is_partly = yield from self._panel.steps(value, self._place, held)
+        fired: list[Fired] = [(LEFT_OUT, b"", ())] if is_partly else []
+        for evidence, rules in zip(found, self._rules, strict=True):
+            if evidence is not None:
+                captures = Detected.of(evidence)
+                fired += [(index, evidence.text, captures) for index in rules]
+        return fired
+
+    def named(self, value: bytes) -> int:
+        """The rules whose gate some view of the value passes, for `explain`."""
+        if is_plain(value):
+            return 0
+        positions = {
+            position
+            for view in ladder(value, self._place)
+            for position in self._panel.chosen(self._prefilter.candidates(view.text.lower()))
+        }
+        return sum(1 << index for position in positions for index in self._rules[position])
+
+
 def rule_test(rule: Rule) -> Test:
     """The operator of a rule with its negation; a negated match captures nothing."""
     if rule.operator is None:
@@ -79,6 +151,7 @@ class ValueClass:
         "_always",
         "_by_residual",
         "_by_signature",
+        "_detection",
         "_memo_old",
         "_nodes",
         "_plain",
@@ -91,8 +164,18 @@ class ValueClass:
         "young",
     )
 
-    def __init__(self, rules: Sequence[Rule], tests: Sequence[Test | None], prefilter: Candidates) -> None:
-        """`rules` are those of the class; `tests` is indexed by rule index."""
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        tests: Sequence[Test | None],
+        prefilter: Candidates,
+        place: Place,
+        gates: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        """`rules` are those of the class; `tests` is indexed by rule index; `gates` as in `Detection`."""
+        detecting = [rule for rule in rules if is_detection(rule)]
+        self._detection = Detection(detecting, place, prefilter, gates) if detecting else None
+        rules = [rule for rule in rules if not is_detection(rule)] if detecting else rules
         self._tests = tests
         self._prefilter = prefilter
         self._root = 0
@@ -101,7 +184,7 @@ class ValueClass:
         self._transformations: list[Callable[[bytes], bytes]] = []
         numbers: dict[str, int] = {}
         triggers: list[frozenset[int] | None] = []
-        places: dict[tuple[int, int], int] = {}
+        known: dict[tuple[int, int], int] = {}
         for rule in rules:
             bit = 1 << rule.index
             if rule.is_multi_match or not rule.transformations:
@@ -113,11 +196,11 @@ class ValueClass:
                     number = numbers[transformation.name] = len(self._transformations)
                     self._transformations.append(transformation.apply)
                     triggers.append(transformation.triggers)
-                place = places.get((node, number))
-                if place is None:
-                    place = places[(node, number)] = len(self._nodes)
+                child = known.get((node, number))
+                if child is None:
+                    child = known[(node, number)] = len(self._nodes)
                     self._nodes.append([node, number, 0, 0])
-                node = place
+                node = child
                 if rule.is_multi_match:
                     self._nodes[node][3] |= bit
                 elif position == len(rule.transformations) - 1:
@@ -212,6 +295,8 @@ class ValueClass:
             captures = tests[index](value)  # type: ignore[misc]
             if captures is not None:
                 fired.append((index, value, captures))
+        if self._detection is not None:
+            fired += run(self._detection.steps(value, scanned))
         if not entries:
             return tuple(fired)
         texts, masks = [value], [candidates]
@@ -246,6 +331,16 @@ class ValueClass:
         mask, entries = self.program(value)
         candidates = self._prefilter.candidates(value.lower())
         texts, masks, fired = [value], [candidates], []
+        if self._detection is not None:
+            steps = self._detection.steps(value, None)
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    fired += end.value
+                    break
+                if deadline.is_slice_over():
+                    yield
         todo = candidates & mask
         step = 0
         while True:
@@ -285,7 +380,9 @@ class ValueClass:
         root, entries = self.program(value)
         steps: list[tuple[int, Callable[[bytes], bytes] | None, int, int]] = [(0, None, root, 0), *entries]
         texts: list[bytes] = []
-        applicable = self._root
+        detecting = self._detection
+        detected = detecting.named(value) if detecting is not None else 0
+        applicable = self._root | (detecting.mask if detecting is not None else 0)
         for _, _, mask, multi in self._nodes:
             applicable |= mask | multi
         named = run = 0
@@ -297,7 +394,17 @@ class ValueClass:
             todo = self._prefilter.candidates(text.lower()) & mask
             named |= todo
             run |= todo & self._short[len(text)] if len(text) < SHORT_BYTES else todo
-        return applicable, named, run
+        return applicable, named | detected, run | detected
+
+
+def run(steps: Generator[None, None, T]) -> T:
+    """`steps` to their end, without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
 
 
 def _min_bytes(rule: Rule) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
+from extproc.detection.contract import Detector, Place
 from extproc.engine.guard import guard_of
 from extproc.engine.keymasks import masks_of
 from extproc.engine.matching import (
@@ -23,6 +24,7 @@ from extproc.engine.matching import (
     Fired,
     Test,
     ValueClass,
+    is_detection,
     rule_test,
 )
 from extproc.engine.ruleset import Rule, Ruleset, Target
@@ -30,7 +32,7 @@ from extproc.engine.txblock import find_blocks
 from extproc.engine.variables import IMMUTABLE, NEVER_REMEMBERED
 from extproc.model.deadline import Deadline
 from extproc.model.phase import Phase
-from extproc.prefilter.candidates import Prefilter
+from extproc.prefilter.candidates import CLAUSES_LIMIT, Prefilter
 
 MAX_BOUNDARIES = 4
 """Segments a phase is cut into at most, less one; a rule set that wants more runs its gates one by one."""
@@ -43,6 +45,9 @@ SEEN_ONCE = 16_384
 
 MAX_KEYS = 4096
 """Remembered keys of a collection; more start anew."""
+
+DETECTION_SCORE = b"detection_score"
+"""TX key that the engine itself sets: the strongest finding of a detector so far."""
 
 _GATE_OPERATORS = frozenset({"eq", "ge", "gt", "le", "lt"})
 
@@ -73,6 +78,8 @@ def gate_key(rule: Rule) -> bytes | None:
 def may_set(rule: Rule, key: bytes) -> bool:
     """May the rule or a link of its chain set that TX key? A name made of macros may be any that begins like it."""
     for link in (rule, *rule.chain):
+        if key == DETECTION_SCORE and link.operator is not None and link.operator.detector is not None:
+            return True
         if link.has_capture and len(key) == 1 and key.isdigit():
             return True
         for setvar in link.setvars:
@@ -96,6 +103,38 @@ def _constant_tx_keys(rules: Sequence[Rule]) -> set[bytes]:
     return keys
 
 
+PLACES: dict[str, Place] = {
+    "ARGS_NAMES": Place.NAME,
+    "ARGS_GET_NAMES": Place.NAME,
+    "ARGS_POST_NAMES": Place.NAME,
+    "FILES": Place.FILE_NAME,
+    "FILES_NAMES": Place.NAME,
+    "MULTIPART_FILENAME": Place.FILE_NAME,
+    "MULTIPART_NAME": Place.NAME,
+    "MULTIPART_PART_HEADERS": Place.HEADER,
+    "PATH_INFO": Place.PATH,
+    "REQUEST_BASENAME": Place.PATH,
+    "REQUEST_BODY": Place.BODY,
+    "REQUEST_COOKIES": Place.COOKIE,
+    "REQUEST_COOKIES_NAMES": Place.NAME,
+    "REQUEST_FILENAME": Place.PATH,
+    "REQUEST_HEADERS": Place.HEADER,
+    "REQUEST_HEADERS_NAMES": Place.NAME,
+    "REQUEST_URI": Place.PATH,
+    "REQUEST_URI_RAW": Place.PATH,
+    "UNPARSED_BODY": Place.BODY,
+}
+"""Where a variable's value stood, for detectors; all others are arguments."""
+
+HEADER_PLACES = {b"user-agent": Place.USER_AGENT, b"referer": Place.REFERER}
+
+
+def place_of(collection: str, key: bytes | None) -> Place:
+    """Where the value of that (lower-case) key stood."""
+    place = PLACES.get(collection, Place.ARGUMENT)
+    return HEADER_PLACES.get(key or b"", place) if collection == "REQUEST_HEADERS" else place
+
+
 KeyInfo: TypeAlias = tuple[ValueClass | None, bool]
 
 
@@ -108,7 +147,7 @@ class CollectionPlan:
         self,
         collection: str,
         rules: Sequence[Rule],
-        classes: Callable[[int], ValueClass | None],
+        classes: Callable[[int, Place], ValueClass | None],
         is_secret: Callable[[str, bytes], bool],
         has_memo: bool,
     ) -> None:
@@ -136,7 +175,7 @@ class CollectionPlan:
         mask = self._wanted.of(low) & ~self._excluded.of(low)
         is_secret = low is not None and self._is_secret(self.collection, low)
         may_remember = self._has_memo and self.collection not in NEVER_REMEMBERED and not is_secret
-        return self._classes(mask), may_remember
+        return self._classes(mask, place_of(self.collection, low)), may_remember
 
 
 class Variant:
@@ -152,7 +191,7 @@ class Variant:
         rules: Sequence[Rule],
         reach: int,
         resume: int,
-        classes: Callable[[int], ValueClass | None],
+        classes: Callable[[int, Place], ValueClass | None],
         is_secret: Callable[[str, bytes], bool],
         has_memo: bool,
     ) -> None:
@@ -221,6 +260,33 @@ class Segment:
         return reach, next_index if next_index > self.end else 0
 
 
+def _gates(
+    rules: Sequence[Rule], first_bit: int
+) -> tuple[list[tuple[int, tuple[frozenset[bytes], ...]]], dict[str, tuple[int, ...]]]:
+    """The gates of the rules' detectors as further clauses of the prefilter, and by class the masks of these bits.
+
+    An alternative of more sets than a bit has clauses takes several bits, all of which must hold.
+    """
+    detectors: dict[str, Detector] = {}
+    for rule in rules:
+        if rule.operator is not None and rule.operator.detector is not None:
+            detectors[rule.operator.detector.kind] = rule.operator.detector
+    clauses: list[tuple[int, tuple[frozenset[bytes], ...]]] = []
+    gates: dict[str, tuple[int, ...]] = {}
+    bit = first_bit
+    for kind, detector in detectors.items():
+        masks: list[int] = []
+        for alternative in detector.gate:
+            mask = 0
+            for start in range(0, len(alternative), CLAUSES_LIMIT):
+                clauses.append((bit, alternative[start : start + CLAUSES_LIMIT]))
+                mask |= 1 << bit
+                bit += 1
+            masks.append(mask)
+        gates[kind] = tuple(masks)
+    return clauses, gates
+
+
 class Plan:
     """How to run a rule set. Built once; holds only caches that grow up to a bound."""
 
@@ -241,10 +307,13 @@ class Plan:
         self.has_memo = has_memo
         self.is_secret_value = is_secret_value
         self._is_secret = is_secret
-        self._prefilter = prefilter or Prefilter([(rule.index, rule.clauses) for rule in self.rules])
+        gate_clauses, self._gates = _gates([rule for rule in self.rules if is_detection(rule)], len(self.rules))
+        clauses = [(rule.index, rule.clauses) for rule in self.rules]
+        self._prefilter = prefilter or Prefilter(clauses + gate_clauses)
+        self._detecting = sum(1 << rule.index for rule in self.rules if is_detection(rule))
         self._tests: list[Test | None] = [rule_test(rule) if is_value_rule(rule) else None for rule in self.rules]
         self.guards = [None if is_value_rule(rule) else guard_of(rule) for rule in self.rules]
-        self._classes: dict[int, ValueClass] = {}
+        self._classes: dict[tuple[int, Place], ValueClass] = {}
         self._remembered = 0
         self._seen_once: set[int] = set()
         self._masks: dict[tuple[str, object], int] = {}
@@ -280,13 +349,16 @@ class Plan:
             variant.blocks.clear()
         return variant
 
-    def _value_class(self, mask: int) -> ValueClass | None:
+    def _value_class(self, mask: int, place: Place) -> ValueClass | None:
         if not mask:
             return None
-        known = self._classes.get(mask)
+        if not mask & self._detecting:
+            place = Place.ARGUMENT  # no one asks for it
+        known = self._classes.get((mask, place))
         if known is None:
             rules = [rule for rule in self.rules if mask >> rule.index & 1]
-            known = self._classes[mask] = ValueClass(rules, self._tests, self._prefilter)
+            known = ValueClass(rules, self._tests, self._prefilter, place, self._gates)
+            self._classes[(mask, place)] = known
         return known
 
     def tx_keys_of(self, target: Target) -> tuple[bytes, ...]:

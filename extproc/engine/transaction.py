@@ -16,10 +16,10 @@ from extproc.actions.setvar import SetVar, parse_number
 from extproc.bodies.contract import ParsedBody
 from extproc.bodies.decompress import decompress_steps
 from extproc.bodies.registry import PROCESSORS
-from extproc.bodies.sniff import processor_for, sniff
+from extproc.bodies.sniff import is_binary, processor_for, sniff
 from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore, Record, assign
 from extproc.engine.matching import LARGE_BYTES
-from extproc.engine.plan import Plan, Segment
+from extproc.engine.plan import DETECTION_SCORE, Plan, Segment
 from extproc.engine.ruleset import BodySettings, Disruptive, Rule, Target
 from extproc.engine.txblock import TxBlock
 from extproc.engine.variables import CHANGING, LATE_HEADERS, PHASE_TWO, VARIABLES, Pairs
@@ -28,6 +28,7 @@ from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.phase import Phase
 from extproc.model.verdict import Match, Mode
 from extproc.operators.contract import Captures, Operator
+from extproc.operators.detectors import Detected
 
 Work: TypeAlias = Generator[None, None, None]
 
@@ -56,8 +57,14 @@ SCORES = (
     b"inbound_anomaly_score",
     b"outbound_anomaly_score",
     b"anomaly_score",
+    DETECTION_SCORE,
 )
 """TX variables that hold the score, the first that is set counts most."""
+
+DETECTION_THRESHOLD = b"detection_threshold"
+"""TX key: the least score of a finding that counts. careful 6, default 5, sensitive 4."""
+
+DEFAULT_THRESHOLD = 5
 
 
 _NO_MATCH = Operator("noMatch", b"", lambda value: None)
@@ -172,6 +179,14 @@ class Transaction:
         JSON, XML and multipart bodies are seen by their parts; raw only if forced or if parsing failed.
         """
         return self.body if self.processor in ("", "URLENCODED") or self.is_body_forced else b""
+
+    @property
+    def unparsed_body(self) -> bytes:
+        """UNPARSED_BODY: what no processor took apart, whole - a body of no known type, one that does not parse, and
+        XML, whose declarations are in none of its parts. A binary body is none: an image is not text."""
+        if self.processor in ("", "XML") or self.parsed.error:
+            return b"" if is_binary(self.body) else self.body
+        return b""
 
     @property
     def score(self) -> int:
@@ -336,6 +351,11 @@ class Transaction:
                     if deadline.is_slice_over():
                         yield
                 for index, text, captures in hits:
+                    if index < 0:
+                        self.note_partly("detection-limit")
+                        continue
+                    if type(captures) is Detected and not self._is_enough(plan.rules[index], captures):
+                        continue
                     fired.setdefault(index, []).append((collection, key, text, captures))
                     pending |= 1 << index
         rules, guards, blocks = plan.rules, plan.guards, variant.blocks
@@ -427,11 +447,20 @@ class Transaction:
                     continue
                 for text in self._texts(rule, value):
                     captures = test(text)
+                    if type(captures) is Detected and not self._is_enough(rule, captures):
+                        captures = None
                     if rule.is_negated:
                         captures = () if captures is None else None
                     if captures is not None:
                         found.append((target.collection, key, text, captures))
         return found
+
+    def _is_enough(self, rule: Rule, captures: Detected) -> bool:
+        """Is the finding as strong as the rule, or else the transaction, asks for?"""
+        least = rule.operator.least_score if rule.operator is not None else 0
+        if not least:
+            least = parse_number(self.tx[DETECTION_THRESHOLD]) if DETECTION_THRESHOLD in self.tx else DEFAULT_THRESHOLD
+        return captures.evidence.finding.score >= least
 
     def _resolve(self, target: Target) -> Pairs:
         collection = target.collection
@@ -489,6 +518,11 @@ class Transaction:
                 return
             self._apply(link, found)
         self._rule = rule
+        for _, _, _, captures in first:
+            if type(captures) is Detected:
+                # The strongest counts, not the sum: hints do not add up to an attack.
+                score = max(captures.evidence.finding.score, parse_number(self.tx.get(DETECTION_SCORE, b"0")))
+                self.tx[DETECTION_SCORE] = b"%d" % score
         for link in (*reversed(rule.chain), rule):
             if link.controls:
                 for control in link.controls:
@@ -556,6 +590,7 @@ class Transaction:
             # What is not part of the text (a fingerprint of @detectSQLi) speaks for all of it.
             start = text.find(captures[0]) if captures else -1
             span = (start, start + len(captures[0])) if start >= 0 and captures[0] else (0, len(text))
+            finding = captures.evidence.finding if type(captures) is Detected else None
             self.matches.append(
                 Match(
                     rule_id=rule.id,
@@ -566,7 +601,10 @@ class Transaction:
                     tags=rule.tags,
                     severity=rule.severity,
                     value=text,
-                    span=span,
+                    span=finding.span if finding is not None else span,
+                    via=captures.evidence.via if type(captures) is Detected else (),
+                    reason=finding.reason if finding is not None else "",
+                    score=finding.score if finding is not None else 0,
                 )
             )
         self.matched_vars = last_vars

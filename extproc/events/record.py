@@ -100,6 +100,8 @@ def _match(match: Match, scrubber: Scrubber) -> dict[str, Any]:
         "variable": _cut(scrubber.variable(match.variable)),
         "via": list(match.via[:MAX_LISTED]),
         "phase": int(match.phase),
+        "reason": _cut(scrubber.string(match.reason)),
+        "score": match.score,
     }
 
 

@@ -65,7 +65,8 @@ class Verdict:
 class Match:
     """A rule that matched, macros expanded.
 
-    `variable` is `ARGS:q`; `via` the decoding steps; `value` the text that the operator saw and
+    `variable` is `ARGS:q`; `via` the decoding steps, `reason` and `score` (1 to 9; 0: the rule is none of them) what a
+    detector proved; `value` the text that the operator saw and
     `span` the matched part of it (start, end), both for `explain`, never for an event.
     """
 
@@ -80,6 +81,8 @@ class Match:
     value: bytes = b""
     span: tuple[int, int] = (0, 0)
     secret: bool = False
+    reason: str = ""
+    score: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from extproc.detection.contract import Detector
+
 Captures: TypeAlias = tuple[bytes, ...]
 """Group 0 (the matched part), then the groups of the pattern; a group that took no part is b""."""
 
@@ -28,7 +30,9 @@ class Operator:
 
     `words`: lower-case literals (ASCII folded) of which every matching value holds at least one,
     or None if none is proven. `pattern` is set by @rx alone: the pattern as re2 runs it, from which
-    the prefilter derives stronger clauses. `min_bytes`: no shorter value matches.
+    the prefilter derives stronger clauses. `min_bytes`: no shorter value matches. `detector` is set by the
+    operators of `detectors`: the engine asks it itself, with the value's place; a finding under `least_score`
+    (0: under the transaction's threshold) is no match.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Operator:
     words: frozenset[bytes] | None = None
     pattern: bytes | None = None
     min_bytes: int = 0
+    detector: Detector | None = None
+    least_score: int = 0
 
 
 Compile: TypeAlias = Callable[[bytes, CompileContext], Operator]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from extproc.detection import path
 from extproc.operators.addresses import compile_ip_match, compile_ip_match_from_file
 from extproc.operators.comparison import compile_eq, compile_ge, compile_gt, compile_le, compile_lt, compile_ne
 from extproc.operators.constant import compile_no_match, compile_unconditional_match, refused, without_effect
 from extproc.operators.contract import Compile
 from extproc.operators.detect_sqli import compile_detect_sqli
 from extproc.operators.detect_xss import compile_detect_xss
+from extproc.operators.detectors import detector_operator
 from extproc.operators.identity_numbers import (
     compile_verify_cc,
     compile_verify_cpf,
@@ -35,6 +37,7 @@ OPERATORS: dict[str, Compile] = {
     "beginswith": compile_begins_with,
     "contains": compile_contains,
     "containsword": compile_contains_word,
+    "detectpath": detector_operator("detectPath", path.DETECTOR),
     "detectsqli": compile_detect_sqli,
     "detectxss": compile_detect_xss,
     "endswith": compile_ends_with,

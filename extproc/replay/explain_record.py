@@ -16,6 +16,7 @@ from extproc.events.masking import MASK, MAX_SCANNED_BYTES, Masking
 from extproc.events.scrubber import Scrubber
 from extproc.model.phase import Phase
 from extproc.model.verdict import Match, Mode, Outcome
+from extproc.operators.detectors import Detected
 from extproc.replay.explain import Explanation, Proposal, Threshold
 from extproc.replay.explain_watch import Applied, Firing
 
@@ -163,6 +164,7 @@ class _Recorder:
         is_open = span is not None and not self._scrubber.hides(
             Match(firing.rule.id, firing.rule.phase, variable, value=applied.text, span=span)
         )
+        evidence = applied.captures.evidence if isinstance(applied.captures, Detected) else None
         matched: dict[str, Any] | None = None
         if span is not None:
             part = self._text(applied.text[slice(*span)]) if is_open else MASK.decode()
@@ -176,6 +178,9 @@ class _Recorder:
             "operator": _operator(applied),
             "argument": self._argument(applied),
             "matched": matched,
+            "reason": evidence.finding.reason if evidence is not None else "",
+            "context": evidence.finding.context if evidence is not None else "",
+            "score": evidence.finding.score if evidence is not None else 0,
         }
 
     def _shown(self, variable: str, applied: Applied) -> Callable[[bytes], str]:

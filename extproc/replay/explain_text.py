@@ -116,7 +116,8 @@ def _variable(variable: dict[str, Any]) -> Iterable[str]:
     if variable["sent"] is not None:
         is_own = variable["variable"].startswith("TX:")
         rows.append(("value" if is_own else "sent", shown(variable["sent"])))
-        rows += [(f"t:{step['transformation']}", shown(step["text"])) for step in variable["steps"]]
+        prefix = "" if variable["score"] else "t:"
+        rows += [(prefix + step["transformation"], shown(step["text"])) for step in variable["steps"]]
     elif variable["text"]:
         rows.append(("seen", shown(variable["text"])))
     if variable["operator"]:
@@ -125,6 +126,9 @@ def _variable(variable: dict[str, Any]) -> Iterable[str]:
     matched = variable["matched"]
     if matched is not None:
         rows.append(("matched", f"{shown(matched['text'])} at {matched['start']}..{matched['end']}"))
+    if variable["score"]:
+        context, reason = _escaped(variable["context"]), _escaped(variable["reason"])
+        rows.append(("finding", f"{variable['score']} of 9, in {context}: {reason}"))
     width = max((len(name) for name, _ in rows), default=0)
     yield from (f"    {name:<{width}}  {text}" for name, text in rows)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from extproc.actions.setvar import Assignment, parse_number
+from extproc.detection.contract import Place
+from extproc.detection.ladder import ladder
 from extproc.engine.collection import PersistentStore
 from extproc.engine.inspector import EngineInspector, EngineSettings
-from extproc.engine.plan import Plan, Segment, Variant
+from extproc.engine.plan import Plan, Segment, Variant, place_of
 from extproc.engine.ruleset import Rule, Target
 from extproc.engine.transaction import Found, Interruption, Transaction, Work
 from extproc.engine.variables import CHANGING, Pairs
@@ -16,6 +18,7 @@ from extproc.model.message import RequestHead
 from extproc.model.phase import Phase
 from extproc.model.verdict import Decision, Mode, Verdict
 from extproc.operators.contract import Captures
+from extproc.operators.detectors import Detected
 from extproc.replay.http1 import Request
 from extproc.replay.run import run_exchange
 
@@ -51,6 +54,8 @@ class Applied:
     @property
     def span(self) -> tuple[int, int] | None:
         """Where the matched part stands in `text`; None if the operator captured nothing."""
+        if isinstance(self.captures, Detected):
+            return self.captures.evidence.finding.span
         part = self.captures[0] if self.captures else b""
         start = self.text.find(part) if part else -1
         return (start, start + len(part)) if start >= 0 else None
@@ -158,7 +163,10 @@ class WatchedTransaction(Transaction):
             pairs = [(key, self.tx.get(key, b""))]
         for name, value in pairs:
             if name == key:
-                steps = _steps(link, value, text)
+                if isinstance(captures, Detected):
+                    steps = _views(captures, value, place_of(collection, key and key.lower()))
+                else:
+                    steps = _steps(link, value, text)
                 if steps is not None:
                     return Applied(link, collection, key, value, steps, text, captures, argument)
         return Applied(link, collection, key, None, (), text, captures, argument)
@@ -200,6 +208,20 @@ def _steps(link: Rule, value: bytes, wanted: bytes) -> tuple[Step, ...] | None:
         if link.is_multi_match and text == wanted:
             return tuple(steps)
     return tuple(steps) if text == wanted else None
+
+
+def _views(captures: Detected, value: bytes, place: Place) -> tuple[Step, ...] | None:
+    """The decodings of the ladder from `value` to the text that the detector saw; None if they do not lead there.
+
+    What a structure was taken apart into is shown by the part that the way goes on with.
+    """
+    evidence = captures.evidence
+    views = list(ladder(value, place))
+    if not any(view.text == evidence.text and view.via == evidence.via for view in views):
+        return None
+    texts = {view.via: view.text for view in reversed(views)} | {evidence.via: evidence.text}
+    ways = [evidence.via[:length] for length in range(1, len(evidence.via) + 1)]
+    return tuple(Step(way[-1], texts[way]) for way in ways if way in texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ def test_keys_and_values_of_the_schema() -> None:
                 "variable": "ARGS:q",
                 "via": ["base64"],
                 "phase": 2,
+                "reason": "",
+                "score": 0,
             }
         ],
     }

@@ -187,4 +187,5 @@ def test_every_operator_of_the_manual_is_there():
         inspectFile ipMatch ipMatchF ipMatchFromFile le lt noMatch pm pmf pmFromFile rbl rsub rx streq strmatch
         unconditionalMatch validateByteRange validateDTD validateHash validateSchema validateUrlEncoding
         validateUtf8Encoding verifyCC verifyCPF verifySSN verifySVNR within"""
-    assert {name.lower() for name in manual.split()} | {"ne"} == set(OPERATORS)
+    ours = {name for name in OPERATORS if name.startswith("detect")} - {"detectsqli", "detectxss"}
+    assert {name.lower() for name in manual.split()} | {"ne"} | ours == set(OPERATORS)

@@ -1,0 +1,207 @@
+r"""Paths that leave their folder, or name a file that no request should: traversal, system files, stream wrappers.
+
+What is judged is each *word* of the text (what stands between blanks, quotes, brackets and commas), with slashes turned
+one way and `.`, `//` and `;parameters` taken out of it. It is an attack when
+
+- it climbs (`../`, `..\`, `..;/`, `....//`) and arrives at a file that only the system or the app itself reads;
+- it climbs three folders or more and is all of the value: a link in a page or an import in a source file climbs less,
+  or stands in a text, or ends in a file that a browser loads;
+- it is the absolute path of such a file, and all of the value: in a sentence it is a hint (people write about
+  `/etc/hosts`);
+- it opens a stream where a name belongs (`php://filter/...`, `phar://`, `file:///...`).
+
+Two or more dots without a slash beside them are punctuation.
+"""
+
+from __future__ import annotations
+
+import re
+
+from extproc.detection.contract import Detector, Finding, Place
+
+WORDS_LIMIT = 64
+"""Words of one text that have dots with slashes, a sensitive name or a scheme; more are not looked at."""
+
+MANY_STEPS = 3
+"""Folders climbed that need no known target."""
+
+_FILES = (
+    b"etc/passwd etc/shadow etc/group etc/gshadow etc/hosts etc/hostname etc/sudoers etc/issue etc/fstab etc/crontab "
+    b"etc/mtab etc/motd etc/profile etc/resolv.conf etc/ssh/ etc/ssl/ etc/mysql etc/apache etc/httpd etc/nginx etc/php "
+    b"etc/samba etc/security etc/init.d etc/cron etc/ldap etc/redhat-release etc/os-release etc/environment etc/bashrc "
+    b"etc/inetd.conf etc/exports etc/ftp etc/proftp etc/vsftpd etc/my.cnf etc/pki etc/kubernetes etc/docker "
+    b"proc/self proc/version proc/cmdline proc/mounts proc/net proc/cpuinfo proc/sched proc/meminfo proc/filesystems "
+    b"proc/stat proc/swaps proc/sys proc/partitions proc/interrupts proc/modules proc/devices "
+    b"var/log var/mail var/spool/ var/lib/mysql var/lib/mlocate var/run/secrets var/run/docker var/adm var/apache "
+    b"var/www/ usr/local/etc usr/local/apache usr/etc usr/lib/security usr/pkg/etc opt/lampp opt/apache opt/xampp "
+    b"root/. home/ users/ dev/fd dev/mem dev/tcp sys/class run/secrets windows/ winnt/ inetpub/ boot.ini win.ini "
+    b"system.ini system32 php.ini my.ini autoexec.bat desktop.ini pagefile.sys ntuser.dat sysprep xampp/ "
+    b"docume~1 progra~1 library/webserver bin/sh bin/bash bin/id bin/cat bin/ls bin/ps "
+    b".ssh/ .bash_history .bashrc .bash_profile .mysql_history .htaccess .htpasswd .aws/ .env .git/ .svn/ .npmrc "
+    b".netrc .pgpass .docker/ .kube/ id_rsa id_dsa id_ed25519 authorized_keys known_hosts shadow passwd "
+    b"web-inf/ meta-inf/ web.config web.xml wp-config config.php config.inc configuration.php settings.py "
+    b"localsettings database.yml secrets.yml application.properties application.yml parameters.yml "
+    b"appsettings.json global.asax httpd.conf apache2.conf nginx.conf vhosts.conf my.cnf access.log "
+    b"access_log error.log error_log applicationhost.config tomcat-users.xml server.xml machine.config sam.log "
+    b"smssetup.log"
+)
+_SYSTEM = sorted(set(_FILES.split()), key=len, reverse=True)
+_TARGET = re.compile(
+    rb"(?:^|/)(?:" + b"|".join(re.escape(name) for name in _SYSTEM) + rb")(?:$|(?<=/)|(?=[^a-z]))|proc/[0-9]+/",
+)
+"""After the climb, or anywhere in the path: a folder's name must begin there."""
+
+_ABSOLUTE = re.compile(
+    rb"(?:[a-z]:)?/(?:"
+    rb"etc/(?:passwd|shadow|group|gshadow|hosts|hostname|sudoers|issue|fstab|crontab|mtab|motd|profile|resolv\.conf|"
+    rb"os-release|redhat-release|environment|bashrc|inetd\.conf|exports|ssh/|ssl/|mysql/|apache2?/|httpd/|nginx/|php|"
+    rb"security/|init\.d/|cron|samba/|ldap/|vsftpd|proftpd|pure-ftpd|my\.cnf|pki/|kubernetes/|docker/|network/|"
+    rb"[a-z0-9._-]{1,40}/?[a-z0-9._-]{0,40}\.(?:conf|cnf|cfg|ini)$)"
+    rb"|proc/(?:self|version|cmdline|mounts|net|cpuinfo|sched|meminfo|filesystems|stat|swaps|sys|partitions|interrupts|"
+    rb"modules|devices|[0-9]+)(?:/|$)"
+    rb"|root/\.|var/(?:log|mail|adm|spool/(?:cron|mail)|lib/(?:mysql|mlocate|docker)|run/(?:secrets|docker))(?:/|$)"
+    rb"|(?:usr/local|usr/pkg|opt|var|xampp|library)/(?:[a-z0-9._-]+/){0,5}(?:logs?|conf|etc)(?:/|$)"
+    rb"|(?:home|users|root|var/www)/(?:[^/]{1,40}/){0,6}\.(?:ssh|bash_history|bashrc|bash_profile|profile|aws|env|git|"
+    rb"mysql_history|npmrc|netrc|kube)(?:/|$)"
+    rb"|(?:windows|winnt)/(?:system32|win\.ini|system\.ini|repair|debug|panther|iis|explorer|php\.ini|[a-z0-9_-]+\.(?:log|ini))"
+    rb"|(?:boot\.ini|win\.ini|autoexec\.bat|pagefile\.sys|inetpub/)"
+    rb"|run/secrets/|dev/(?:tcp|fd|mem|u?random)(?:/|$)"
+    rb"|(?:[a-z0-9._-]+/){0,6}(?:httpd\.conf|apache2\.conf|nginx\.conf|php\.ini|my\.cnf|my\.ini|(?:access|error)[._]log|"
+    rb"web-inf|id_rsa|\.htpasswd|\.htaccess|wp-config\.php)(?:$|[/~:])"
+    rb")"
+)
+
+_PRIVATE = re.compile(
+    rb"(?:[a-z]:)?/(?:(?:etc|proc|root|boot|usr/etc|var/(?:log|run|spool|lib|cache)|sys)/[a-z0-9_.-]|"
+    rb"\.(?:bash|ssh|ht|aws|git/|svn/|mysql_history|profile))"
+)
+"""As a whole value: whatever lies there is no business of a client's. Paths of sites do begin so (`/etc/designs/`)."""
+
+_STREAM = re.compile(
+    rb"(?:php:/{0,2}(?:filter|input|memory|temp|stdin|fd|output)|(?:phar|expect|zip|rar|ogg|glob|zlib|compress\.zlib|"
+    rb"compress\.bzip2|ssh2\.[a-z]+|netdoc|jar):/{1,2}.|data:(?://|text/(?:plain|html);base64,|;base64,|,<\?)|"
+    rb"file:/{1,3}(?:[a-z]:|[a-z~.%]))"
+)
+_LOADED = re.compile(
+    rb"\.(?:[cm]?[jt]sx?|css|s[ac]ss|less|png|jpe?g|gif|svg|webp|ico|woff2?|ttf|md|html?|map|vue|json)$"
+)
+"""What pages and sources name by relative paths."""
+
+_BREAKS = re.compile(rb"[\s\"'<>|,`*&]+")
+_STEP = re.compile(rb"\.{2,}")
+_RESTLESS = re.compile(rb"/(?:\.?/)+")
+_PARAMETERS = re.compile(rb";[^/]*(?=/|$)")
+_ODD_STEP = re.compile(rb"\.\.[\x80-\xff]{1,4}")
+_ODD_SPELLING = re.compile(rb"(?:^|/)\.{3,}/|/\.\.//")
+_CODED = re.compile(rb"0x(2e|2f|5c)")
+_CODED_BYTES = {b"2e": b".", b"2f": b"/", b"5c": b"/"}
+
+_CLIMBS = frozenset((b"../", b"..\\", b"/..", b"\\..", b"..;", b"0x2e", b"..0x", b"..\x00")) | {
+    b"..%c" % byte for byte in range(0x80, 0x100)
+}
+_NAMES = frozenset(
+    b"etc/ etc\\ proc/ proc\\ root/. var/ var\\ usr/ opt/ home/ users/ users\\ windows winnt boot.ini win.ini "
+    b"system.ini autoexec pagefile inetpub run/secrets dev/ .conf php.ini my.cnf my.ini access.log access_log "
+    b"error.log error_log web-inf id_rsa .htpasswd .htaccess wp-config.php xampp library/".split()
+)
+_STREAMS = frozenset(b"php: phar: expect: zip: rar: ogg: glob: zlib: compress. ssh2. netdoc: jar: data: file:".split())
+GATE = ((_CLIMBS,), (frozenset((b"/", b"\\")), _NAMES), (_STREAMS,))
+
+
+def detect(text: bytes, place: Place) -> Finding | None:
+    """The strongest finding; the span is the word's."""
+    best: Finding | None = None
+    position = looked_at = 0
+    size = len(text)
+    while position < size and looked_at < WORDS_LIMIT:
+        gap = _BREAKS.search(text, position)
+        end = gap.start() if gap else size
+        if end - position > 3:
+            finding = _judge(text, place, position, end)
+            if finding is not None:
+                looked_at += 1
+                if best is None or finding.score > best.score:
+                    best = finding
+        position = gap.end() if gap else size
+    return best
+
+
+def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
+    word = text[start:end].lower().replace(b"\\", b"/")
+    is_whole = not text[:start].strip(b" \t\r\n\"'") and not text[end:].strip(b" \t\r\n\"'\x00")
+    is_disguised = b"..;/" in word
+    if b"0x" in word:
+        plain = _CODED.sub(lambda found: _CODED_BYTES[found[1]], word)
+        is_disguised |= plain != word
+        word = plain
+    if b".." in word and b"../" not in word and not word.isascii():
+        # Some decoder may see a slash in what follows the dots: four times the same is no accident.
+        odd = _ODD_STEP.findall(word)
+        if len(odd) > MANY_STEPS and len(set(odd)) <= 2:
+            word = _ODD_STEP.sub(b"../", word)
+            is_disguised = True
+    stream = _STREAM.match(word)
+    if stream is not None:
+        return _stream(word, start, end, is_whole)
+    # `file=../x`: what is assigned is the path.
+    if b"=" in word and b"/" in word:
+        word = word[word.rfind(b"=", 0, word.find(b"/")) + 1 :]
+    if b";" in word:
+        word = _PARAMETERS.sub(b"", word)
+    is_odd = len(word) - len(word := _RESTLESS.sub(b"/", word)) > 3
+    steps = highest = 0
+    if b".." in word:
+        depth = 0
+        for segment in word.split(b"/"):
+            if _STEP.fullmatch(segment):
+                depth -= 1
+                steps += 1
+            elif segment and segment != b".":
+                depth += 1
+            highest = min(highest, depth)
+        if b"/" not in word:
+            return None
+    bare = word.split(b"\x00", 1)[0].split(b"?", 1)[0].split(b"#", 1)[0]
+    if steps:
+        is_odd = is_odd or _ODD_SPELLING.search(word) is not None
+        tail = bare[bare.rfind(b"../") + 2 :] if b"../" in bare else bare
+        target = _TARGET.search(tail)
+        if target is not None:
+            name = tail[target.start() : target.end()].strip(b"/").decode("latin-1")
+            return Finding("path", 8, (start, end), "path segment", f"{_climbs(steps)}, then {name}")
+        climbed = -highest
+        if is_disguised and climbed:
+            return Finding("path", 6, (start, end), "path segment", f"{_climbs(steps)}, disguised")
+        if climbed >= MANY_STEPS or (is_whole and steps >= MANY_STEPS):
+            if _LOADED.search(bare) or not is_whole:
+                return Finding("path", 4, (start, end), "path segment", f"{_climbs(steps)} to nothing known", False)
+            return Finding("path", 6, (start, end), "path segment", _climbs(steps))
+        if is_whole and climbed and (steps == 2 or is_odd) and not _LOADED.search(bare):
+            return Finding("path", 5, (start, end), "path segment", _climbs(steps), False)
+        return Finding("path", 3, (start, end), "path segment", _climbs(steps), False)
+    target = _ABSOLUTE.match(bare)
+    if target is not None:
+        reason = "absolute path of a file of the system"
+        if is_whole:
+            return Finding("path", 6, (start, end), "whole value", reason)
+        return Finding("path", 4, (start, end), "word", reason, False)
+    if is_whole and place is not Place.PATH and _PRIVATE.match(bare):
+        return Finding("path", 5, (start, end), "whole value", "absolute path below a folder of the system")
+    return None
+
+
+def _climbs(steps: int) -> str:
+    return "one step up" if steps == 1 else f"{min(steps, 9)}{'+' if steps > 9 else ''} steps up"
+
+
+def _stream(word: bytes, start: int, end: int, is_whole: bool) -> Finding:
+    scheme = word.split(b":", 1)[0].decode("latin-1")
+    reason = f"opens a stream, {scheme}:"
+    if start == 0 or is_whole:
+        return Finding("path", 7 if scheme != "file" else 6, (start, end), "whole value", reason)
+    if b"php:" in word or b"phar:" in word or b"expect:" in word:
+        return Finding("path", 5, (start, end), "word", reason, False)
+    return Finding("path", 3, (start, end), "word", reason, False)
+
+
+DETECTOR = Detector("path", GATE, detect, limit_bytes=4096, disguise_gain=2)

@@ -1,0 +1,171 @@
+"""The decode ladder: which views a value has, and how each came to light."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+
+from extproc.detection.contract import Place
+from extproc.detection.ladder import (
+    ENCODED_MIN_BYTES,
+    NESTING,
+    ROUNDS,
+    STRUCTURE_LIMIT_BYTES,
+    UNPACKED_LIMIT_BYTES,
+    VIEWS_LEFT_OUT,
+    VIEWS_LIMIT,
+    is_plain,
+    ladder,
+)
+
+BREAK_OUT = b"' or 1=1-- "
+B64 = base64.b64encode(BREAK_OUT)
+JWT = b".".join(
+    base64.urlsafe_b64encode(part).rstrip(b"=")
+    for part in (b'{"alg":"none"}', json.dumps({"sub": BREAK_OUT.decode()}).encode(), b"signature")
+)
+
+VIEWS = [
+    (b"%27 or 1=1", b"' or 1=1", ("percent",)),
+    (b"%2527 or 1=1", b"' or 1=1", ("percent", "percent")),
+    (b"%252527 or 1=1", b"' or 1=1", ("percent", "percent", "percent")),
+    (b"%u0027 or 1=1", b"' or 1=1", ("percent",)),
+    (b"%27+or+1%3d1", b"' or 1=1", ("percent",)),
+    (b"..%c0%af..", b"../..", ("percent", "overlong")),
+    (b"..\xe0\x80\xaf..", b"../..", ("overlong",)),
+    (b"\xc0\x27 or 1", b"' or 1", ("overlong",)),
+    ("＇ or １＝１".encode(), b"' or 1=1", ("unicode",)),
+    ("‹ſcript›".encode(), b"<script>", ("unicode",)),
+    (b"&#39; or &#x31;=1", b"' or 1=1", ("entities",)),
+    (b"&lt;b&gt", b"<b>", ("entities",)),
+    (b"&#0000060;b", b"<b", ("entities",)),
+    (b"java&Tab;script", b"java\tscript", ("entities",)),
+    (rb"\u0027 or 1", b"' or 1", ("escapes",)),
+    (rb"\x27\u{20}or\0401", b"' or 1", ("escapes",)),
+    (rb"it\'s", b"it's", ("escapes",)),
+    (b"+ADw-script+AD4-", b"<script>", ("utf-7",)),
+    (b"s\x00elect", b"select", ("nul",)),
+    (b"a<![CDATA[<b]]>c", b"a<bc", ("cdata",)),
+    (B64, BREAK_OUT, ("base64",)),
+    (base64.b64encode(B64), BREAK_OUT, ("base64", "base64")),
+    (base64.urlsafe_b64encode(b"<<???>>>a").rstrip(b"="), b"<<???>>>a", ("base64",)),
+    (b"data:text/html;base64," + B64, BREAK_OUT, ("base64",)),
+    (base64.b64encode(gzip.compress(BREAK_OUT, mtime=0)), BREAK_OUT, ("base64",)),
+    (base64.b64encode(json.dumps({"a": BREAK_OUT.decode()}).encode()), BREAK_OUT, ("base64", "json")),
+    (b'{"a": ["' + BREAK_OUT + b'"]}', BREAK_OUT, ("json",)),
+    (b'{"' + BREAK_OUT + b'": 1}', BREAK_OUT, ("json",)),
+    (b'{"a": "x", "a": "' + BREAK_OUT + b'"}', BREAK_OUT, ("json",)),
+    (b'{"a": "{\\"b\\": \\"' + BREAK_OUT + b'\\"}"}', BREAK_OUT, ("json", "json")),
+    (b"https://h.example/p?q=%27%20or%201=1--%20", BREAK_OUT, ("url",)),
+    (b"/p?q=%27+or+1=1--+", BREAK_OUT, ("url",)),
+    (b"a=1&q=%27+or+1=1--+", BREAK_OUT, ("form",)),
+    (JWT, BREAK_OUT, ("jwt", "json")),
+    (b"Bearer " + JWT, BREAK_OUT, ("jwt", "json")),
+]
+
+
+@pytest.mark.parametrize(("value", "text", "via"), VIEWS)
+def test_a_view_comes_to_light(value, text, via):
+    assert (text, via) in [(view.text, view.via) for view in ladder(value, Place.ARGUMENT)]
+
+
+UNTOUCHED = [
+    b"plain words, and more",
+    b"100 % of it",
+    b"Tom & Jerry",
+    b"50 + 50",
+    "café, 東京, Ελλάδα".encode(),
+    b"deadbeefdeadbeefdeadbeef",
+    b"ABCDEFGHIJKLMNOPQRSTUVWX",
+    b"averylongIdentifierInCamelCase",
+    b"{not json}",
+    b"see [1] and [2]",
+]
+
+
+@pytest.mark.parametrize("value", UNTOUCHED)
+def test_what_says_nothing_else_has_one_view(value):
+    assert [view.text for view in ladder(value, Place.ARGUMENT)] == [value]
+
+
+def test_json_is_told_by_its_parts():
+    views = list(ladder(b'{"name": "O\'Neil, or so"}', Place.ARGUMENT))
+    assert [(view.text, view.is_structure, view.place) for view in views] == [
+        (b'{"name": "O\'Neil, or so"}', True, Place.ARGUMENT),
+        (b"O'Neil, or so", False, Place.ARGUMENT),
+    ]
+
+
+def test_keys_are_names():
+    views = list(ladder(b'{"$where the": 1}', Place.ARGUMENT))
+    assert [(view.text, view.place) for view in views[1:]] == [(b"$where the", Place.NAME)]
+
+
+def test_a_path_is_told_by_its_segments_too():
+    assert [view.text for view in ladder(b"/shop/' or 1=1--/items", Place.PATH)] == [
+        b"/shop/' or 1=1--/items",
+        b"' or 1=1--",
+    ]
+
+
+def test_the_way_ends_after_so_many_rounds():
+    def escaped(times: int) -> bytes:
+        return b"%" + b"25" * times + b"27 or 1"
+
+    assert b"' or 1" in [view.text for view in ladder(escaped(ROUNDS * ROUNDS - 1), Place.ARGUMENT)]
+    assert b"' or 1" not in [view.text for view in ladder(escaped(ROUNDS * ROUNDS), Place.ARGUMENT)]
+
+
+def test_structures_inside_structures_have_an_end():
+    def nested(times: int) -> bytes:
+        value = BREAK_OUT.decode()
+        for _ in range(times):
+            value = json.dumps([value])
+        return value.encode()
+
+    assert BREAK_OUT in [view.text for view in ladder(nested(NESTING), Place.ARGUMENT)]
+    assert BREAK_OUT not in [view.text for view in ladder(nested(NESTING + 1), Place.ARGUMENT)]
+
+
+def test_views_beyond_the_limit_are_told():
+    def leaves(count: int) -> bytes:
+        return json.dumps([f"the leaf number {number}" for number in range(count)]).encode()
+
+    assert VIEWS_LEFT_OUT not in list(ladder(leaves(VIEWS_LIMIT - 1), Place.ARGUMENT))
+    views = list(ladder(leaves(VIEWS_LIMIT), Place.ARGUMENT))
+    assert views[-1] is VIEWS_LEFT_OUT
+    assert len(views) == VIEWS_LIMIT + 1
+
+
+def test_large_texts_are_not_taken_apart():
+    def filled(size: int) -> bytes:
+        return b'["' + BREAK_OUT + b'", "' + b"x" * (size - len(BREAK_OUT) - 8) + b'"]'
+
+    assert len(filled(STRUCTURE_LIMIT_BYTES)) == STRUCTURE_LIMIT_BYTES
+    assert BREAK_OUT in [view.text for view in ladder(filled(STRUCTURE_LIMIT_BYTES), Place.ARGUMENT)]
+    assert BREAK_OUT not in [view.text for view in ladder(filled(STRUCTURE_LIMIT_BYTES + 1), Place.ARGUMENT)]
+
+
+def test_gzip_unpacks_to_a_limit():
+    packed = base64.b64encode(gzip.compress(b"<" * (UNPACKED_LIMIT_BYTES + 1), mtime=0))
+    assert max(len(view.text) for view in ladder(packed, Place.ARGUMENT)) == UNPACKED_LIMIT_BYTES
+
+
+def test_short_base64_is_a_word():
+    short = base64.b64encode(b"'or 1=1'")
+    assert len(short) == ENCODED_MIN_BYTES
+    assert b"'or 1=1'" in [view.text for view in ladder(short, Place.ARGUMENT)]
+    assert len(list(ladder(base64.b64encode(b"'or 1'"), Place.ARGUMENT))) == 1
+
+
+@pytest.mark.parametrize("value", [b"", b"17", b"3.14", b"2026-11-23 02:00", b"blue", b"item_17", b"a.b@mail.example"])
+def test_plain(value):
+    assert is_plain(value)
+
+
+@pytest.mark.parametrize("value", [b"' or 1", b"1 or 1=1", b"$ne", b"../x", b"id;id", b"a" * 12, b"<b>"])
+def test_not_plain(value):
+    assert not is_plain(value)

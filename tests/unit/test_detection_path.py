@@ -1,0 +1,66 @@
+"""@detectPath: paths that climb or name what no request should, and what only looks like them."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.detection.contract import Place
+from extproc.detection.path import WORDS_LIMIT, detect
+
+ATTACKS = [
+    (b"../../../../etc/passwd", 8, "4 steps up, then etc/passwd"),
+    (b"read ../etc/passwd please", 8, "one step up, then etc/passwd"),
+    (rb"..\..\windows\win.ini", 8, "2 steps up, then windows"),
+    (b"/static/../../WEB-INF/web.xml", 8, "2 steps up, then web-inf"),
+    (b"../../../../tmp/x", 6, "4 steps up"),
+    (b"..;/..;/admin", 6, "2 steps up, disguised"),
+    (b"0x2e0x2e/0x2e0x2e/x", 6, "2 steps up, disguised"),
+    (b"a/../../x", 5, "2 steps up"),
+    (b"....//....//x", 5, "2 steps up"),
+    (b"/etc/passwd", 6, "absolute path of a file of the system"),
+    (b"file=/etc/passwd", 6, "absolute path of a file of the system"),
+    (b"C:\\windows\\system32\\drivers", 6, "absolute path of a file of the system"),
+    (b"/etc/some.thing", 5, "absolute path below a folder of the system"),
+    (b"php://filter/read=x/resource=a", 7, "opens a stream, php:"),
+    (b"file:///etc/passwd", 6, "opens a stream, file:"),
+]
+
+
+@pytest.mark.parametrize(("text", "score", "reason"), ATTACKS)
+def test_an_attack(text, score, reason):
+    finding = detect(text, Place.ARGUMENT)
+    assert finding is not None
+    assert (finding.score, finding.reason) == (score, reason)
+
+
+LOOK_ALIKES = [
+    b"wait... what... now",
+    b"1..10 and 20..30",
+    b"../images/logo.png",
+    b"../../components/Button.tsx",
+    b"import x from '../../../lib/x.js'",
+    b"see /etc/hosts for names",
+    b"at Module._compile (../../node_modules/a/lib/b.js:3:4)",
+    b"git diff main...feature/x",
+    b"profile: public",
+    b"metadata: none",
+    b"https://shop.example/etc/designs/x.css",
+    b"and/or ... either/or",
+    "…/…".encode(),
+]
+
+
+@pytest.mark.parametrize("text", LOOK_ALIKES)
+def test_a_look_alike(text):
+    finding = detect(text, Place.ARGUMENT)
+    assert finding is None or finding.score < 5
+
+
+def test_a_site_may_have_a_folder_of_that_name():
+    assert detect(b"/etc/designs/site.css", Place.PATH) is None
+
+
+def test_so_many_words_are_judged():
+    hints = b"../x "
+    assert detect(hints * (WORDS_LIMIT - 1) + b"../etc/passwd", Place.ARGUMENT).score == 8
+    assert detect(hints * WORDS_LIMIT + b"../etc/passwd", Place.ARGUMENT).score < 5
