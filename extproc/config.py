@@ -306,6 +306,12 @@ class Config:
         "from NOT_SERVING to the closed port; longer than Envoy needs to notice (2 s)",
         unit="s",
     )
+    transport: str = setting(
+        "grpc",
+        partial(_choice, choices=("http2", "grpc")),
+        "what carries ext_proc: the engine's own HTTP/2, or grpc.aio, slower and compatible with anything",
+        metavar="http2|grpc",
+    )
     reflection: bool = setting(False, _switch, "gRPC server reflection, for debugging")
     bootstrap: str = setting(
         "",

@@ -45,4 +45,5 @@ def server_settings(config: Config) -> ServerSettings:
         inspect_response=config.response,
         response_body_modes=frozenset({"BUFFERED_PARTIAL"} if config.response else {"NONE"}),
         reflection=config.reflection,
+        transport=config.transport,
     )

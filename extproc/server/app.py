@@ -1,4 +1,4 @@
-"""One worker: a gRPC server on its own address, health, and the drain in its order."""
+"""One worker: a server on its own address, health, and the drain in its order."""
 
 from __future__ import annotations
 
@@ -6,40 +6,33 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import grpc
-from grpc_reflection.v1alpha import reflection
+from typing import Protocol
 
 from extproc.model.inspection import Inspector
-from extproc.server import health, stream
 from extproc.server.exchange import Terms
+from extproc.server.health import Health
 from extproc.server.health_port import HealthPort
 from extproc.server.scheduler import Scheduler
 from extproc.server.settings import ServerSettings
-
-PING_INTERVAL_MS = 500
-"""Keepalive pings of a client may come that often; Envoy's come every few seconds."""
-
-PENDING_FACTOR = 2
-"""Streams that gRPC core may hold for us, per stream that we take. Its own default of 1,000 cuts a burst off with a
-status that tells nobody why; with room to spare the bound that counts is ours, and it is told."""
+from extproc.server.streams import SERVICE, Streams
 
 
-def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
-    """Channel arguments of gRPC core. Without the ping ones it drops Envoy's connection for its keepalives."""
-    return [
-        ("grpc.max_receive_message_length", settings.message_limit_bytes),
-        ("grpc.so_reuseport", 0),  # two servers on one port would share connections, not streams
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MS),
-        ("grpc.http2.max_ping_strikes", 0),
-        # Above the first bound core refuses at random, above the second all.
-        ("grpc.server.max_pending_requests", PENDING_FACTOR * settings.max_streams),
-        ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING_FACTOR * settings.max_streams),
-    ]
+class Transport(Protocol):
+    """What carries the streams of ext_proc, and the health service beside them."""
+
+    async def start(self, address: str) -> int:
+        """Listens; returns the TCP port, which matters for port 0. Raises OSError if the address is taken."""
+        ...
+
+    async def start_health(self, name: str) -> None:
+        """Offers health alone on the abstract unix socket `name`."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """No new streams; what is left after the grace ends with an error, never OK."""
+        ...
+
+    async def stop_health(self) -> None: ...
 
 
 class App:
@@ -49,26 +42,17 @@ class App:
         self._settings = settings
         self._address = address
         self.scheduler = Scheduler()
-        self.streams = stream.Streams(inspector, Terms(settings, self.scheduler), settings.max_streams)
-        self.health = health.Health((stream.SERVICE,))
-        self._server = grpc.aio.server(options=server_options(settings))
-        self._server.add_generic_rpc_handlers((self.streams.handler(), self.health.handler()))
-        self._health_server: Any = None
+        self.streams = Streams(inspector, Terms(settings, self.scheduler), settings.max_streams)
+        self.health = Health((SERVICE,))
+        self._transport = make_transport(settings, self.streams, self.health)
         self._health_port: asyncio.Server | None = None
-        if settings.reflection:
-            names = (stream.SERVICE, health.SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
 
     async def start(self, health_listener: socket.socket | None = None) -> int:
         """Listens; returns the TCP port, which matters for port 0. Raises OSError if the address is taken."""
-        port = _bind(self._server, self._address, self._settings.socket_mode)
-        await self._server.start()
+        port = await self._transport.start(self._address)
         if health_listener is not None:
             name = f"extproc-health-{os.getpid()}"
-            self._health_server = grpc.aio.server()
-            self._health_server.add_generic_rpc_handlers((self.health.handler(),))
-            self._health_server.add_insecure_port(f"unix-abstract:{name}")
-            await self._health_server.start()
+            await self._transport.start_health(name)
             self._health_port = await HealthPort(lambda: self.health.is_serving, f"\0{name}").start(health_listener)
         self.health.set(is_serving=True)
         return port
@@ -81,11 +65,21 @@ class App:
         self.health.set(is_serving=False)
         await asyncio.sleep(self._settings.drain_delay_s)
         self.health.close()
-        await self._server.stop(self._settings.drain_grace_s)
+        await self._transport.stop(self._settings.drain_grace_s)
         if self._health_port is not None:
             self._health_port.close()
-        if self._health_server is not None:
-            await self._health_server.stop(None)
+        await self._transport.stop_health()
+
+
+def make_transport(settings: ServerSettings, streams: Streams, health: Health) -> Transport:
+    """That of the settings; only it is loaded."""
+    if settings.transport == "grpc":
+        from extproc.server.grpc_transport import GrpcTransport
+
+        return GrpcTransport(settings, streams, health)
+    from extproc.server.http2.transport import Http2Transport
+
+    return Http2Transport(settings, streams, health)
 
 
 async def run(
@@ -102,19 +96,3 @@ async def run(
     ready()
     await stop.wait()
     await app.drain()
-
-
-def _bind(server: Any, address: str, socket_mode: int) -> int:
-    """A unix socket gets its mode by umask, so that it is never open wider, not even for a moment."""
-    is_unix = address.startswith("unix:")
-    before = os.umask(0o777 & ~socket_mode) if is_unix else None
-    try:
-        port: int = server.add_insecure_port(address)
-    except RuntimeError as fault:
-        raise OSError(f"cannot listen on {address}: {fault}") from fault
-    finally:
-        if before is not None:
-            os.umask(before)
-    if is_unix and not Path(address.removeprefix("unix:")).is_socket():
-        raise OSError(f"cannot listen on {address}")
-    return port

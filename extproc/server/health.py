@@ -7,12 +7,20 @@ until its grace is over. The messages are those of that package.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import AsyncIterator
+from enum import IntEnum
 
-import grpc
-from grpc_health.v1 import health_pb2
+from extproc.server.status import CallError, Status
 
 SERVICE = "grpc.health.v1.Health"
+
+
+class State(IntEnum):
+    """`ServingStatus` of grpc.health.v1."""
+
+    SERVING = 1
+    NOT_SERVING = 2
+    SERVICE_UNKNOWN = 3
 
 
 class Health:
@@ -34,42 +42,28 @@ class Health:
         self._is_closed = True
         self._notify()
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """What a gRPC server is given."""
-        codec = {
-            "request_deserializer": health_pb2.HealthCheckRequest.FromString,
-            "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
-        }
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(self._check, **codec),
-                "Watch": grpc.unary_stream_rpc_method_handler(self._watch, **codec),
-            },
-        )
+    def check(self, service: str) -> State:
+        """Raises CallError(NOT_FOUND) for a service that is not offered here."""
+        if service not in self._services:
+            raise CallError(Status.NOT_FOUND, "unknown service")
+        return self._state(service)
+
+    async def watch(self, service: str) -> AsyncIterator[State]:
+        """The state, and each one that follows, until `close`."""
+        told = None
+        while not self._is_closed:
+            changed = self._changed
+            state = self._state(service)
+            if state is not told:
+                yield state
+                told = state
+            await changed.wait()
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _status(self, service: str) -> Any:
-        states = health_pb2.HealthCheckResponse
+    def _state(self, service: str) -> State:
         if service not in self._services:
-            return states.SERVICE_UNKNOWN
-        return states.SERVING if self.is_serving else states.NOT_SERVING
-
-    async def _check(self, request: Any, context: Any) -> Any:
-        if request.service not in self._services:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return health_pb2.HealthCheckResponse(status=self._status(request.service))
-
-    async def _watch(self, request: Any, context: Any) -> None:
-        told = None
-        while not self._is_closed:
-            changed = self._changed
-            status = self._status(request.service)
-            if status != told:
-                await context.write(health_pb2.HealthCheckResponse(status=status))
-                told = status
-            await changed.wait()
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "shutting down")
+            return State.SERVICE_UNKNOWN
+        return State.SERVING if self.is_serving else State.NOT_SERVING

@@ -9,6 +9,8 @@ from pathlib import Path
 from extproc.model.errors import ConfigError
 from extproc.model.route import Beyond, Route
 
+TRANSPORTS = ("http2", "grpc")
+
 BODY_MODES = {"NONE": 0, "STREAMED": 1, "BUFFERED": 2, "BUFFERED_PARTIAL": 3}
 """Envoy's BodySendMode. The others are not on offer: FULL_DUPLEX_STREAMED and GRPC cannot hold a request back until
 its verdict."""
@@ -42,6 +44,11 @@ class ServerSettings:
     """Wall time for the answer to one message; must stay below Envoy's `message_timeout`."""
     max_streams: int = 16_384
     """Open streams per worker; one more is declined with 503, from twice as many on with RESOURCE_EXHAUSTED."""
+    max_connections: int = 1_024
+    """Connections per worker, of the transport `http2`; one more is closed at once."""
+    buffer_limit_bytes: int = 64 * 1024 * 1024
+    """Messages that are incomplete, wait or are at work, together, of the transport `http2`, at least four of the
+    largest; the stream that goes beyond it ends with RESOURCE_EXHAUSTED."""
     body_limit_bytes: int = 1_048_576
     """The largest body that Envoy buffers (`per_connection_buffer_limit_bytes`)."""
     drain_delay_s: float = 5.0
@@ -59,6 +66,8 @@ class ServerSettings:
     response_body_modes: frozenset[str] = frozenset({"NONE"})
     """What Envoy may declare in `protocol_config`; anything else is refused."""
     reflection: bool = False
+    transport: str = "grpc"
+    """`http2`: our own; `grpc`: grpc.aio."""
     socket_mode: int = 0o660
     """File mode of unix sockets."""
 
@@ -74,9 +83,18 @@ class ServerSettings:
             raise ConfigError("grpc", "name one address per worker, no two alike")
         if len(self.addresses) > MAX_WORKERS:
             raise ConfigError("workers", f"at most {MAX_WORKERS}")
-        for key in ("budget_us", "max_streams", "body_limit_bytes", "hang_after_s"):
+        for key in (
+            "budget_us",
+            "max_streams",
+            "max_connections",
+            "buffer_limit_bytes",
+            "body_limit_bytes",
+            "hang_after_s",
+        ):
             if getattr(self, key) <= 0:
                 raise ConfigError(key, "must be above 0")
+        if self.transport not in TRANSPORTS:
+            raise ConfigError("transport", f"choose from {', '.join(TRANSPORTS)}")
         for key in ("drain_delay_s", "drain_grace_s"):
             if getattr(self, key) < 0:
                 raise ConfigError(key, "must not be negative")

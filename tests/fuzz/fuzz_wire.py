@@ -19,7 +19,8 @@ from extproc.model.verdict import Coverage, Outcome, Verdict
 from extproc.server.exchange import Terms
 from extproc.server.scheduler import Scheduler
 from extproc.server.settings import ServerSettings
-from extproc.server.stream import Streams
+from extproc.server.stream import GrpcStreams
+from extproc.server.streams import Streams
 from extproc.wire import decode, encode
 from extproc.wire.kind import Kind
 from extproc.wire.page import choose_format
@@ -314,7 +315,7 @@ def conversation(data: bytes) -> None:
     inspector = ToyInspector(may_block)
     call = Call(messages, is_cancelled)
     streams = Streams(inspector, SETTINGS[sees_responses], max_streams=1)
-    outcome = run(streams._process(None, call))
+    outcome = run(GrpcStreams(streams)._process(None, call))
     assert streams.open == 0
     assert inspector.log.count("open") == inspector.log.count("close")
     assert [number for number, _ in call.answers] == [
