@@ -9,10 +9,21 @@ from typing import Any
 
 from extproc.attachment import yaml_text
 from extproc.attachment.app_port import PROBES, find_app_port
+from extproc.attachment.mesh import envoy_filter, gateway_objects
 from extproc.attachment.network_policy import network_policy
 from extproc.attachment.operations import Operation, Path, look
 from extproc.attachment.services import selects, service_change
-from extproc.attachment.settings import BOOTSTRAP, ENGINE, ENVOY, INJECT_LABEL, RECORD, AttachError, AttachSettings
+from extproc.attachment.settings import (
+    ATTACH_LABEL,
+    BOOTSTRAP,
+    ENGINE,
+    ENVOY,
+    INJECT_LABEL,
+    MANAGED_LABELS,
+    RECORD,
+    AttachError,
+    AttachSettings,
+)
 from extproc.attachment.sidecar import attach_operations, attached_containers, envoy_port_name, with_annotations
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Rollout", "Pod")
@@ -93,49 +104,92 @@ class Manifests:
                     yield Located(file, number, (), data)
 
     def attach(self, settings: AttachSettings, workload: str = "", *, closes_app_port: bool = False) -> Result:
-        """The pair beside one workload. `workload` is KIND/NAME or NAME. Raises AttachError, YamlTextError."""
+        """The pair beside one workload, or the engine for the proxy that `settings.to` names.
+
+        `workload` is KIND/NAME or NAME. Raises AttachError, YamlTextError.
+        """
+        if settings.to == "envoy-gateway":
+            return self._attach_gateway(settings, workload)
         target = self._workload(workload)
         try:
             settings = with_annotations(target.pod, settings)
             if found := attached_containers(target.pod):
                 raise AttachError(f"has {' and '.join(sorted(found))} already; `extproc detach` takes them out")
-            app = find_app_port(target.pod, settings)
-            name = envoy_port_name(app, settings)
-            changes: list[tuple[Located, list[Operation]]] = []
-            record: dict[str, Any] = {}
-            follows = []
-            for service in self.objects:
-                if service.kind != "Service" or not selects(service.data, target.pod):
-                    continue
-                change = service_change(service.data, app, name, settings)
-                if change.record:
-                    changes.append((service, change.operations))
-                    record.setdefault("services", {})[service.name] = change.record
-                elif change.follows:
-                    follows.append(service.title)
-            operations = attach_operations(target.pod, settings, record)
+            if settings.to == "istio":
+                return self._attach_istio(target, settings)
+            return self._attach_pair(target, settings, closes_app_port)
         except AttachError as error:
             raise AttachError(f"{target.title}: {error}") from error
+
+    def _attach_pair(self, target: Located, settings: AttachSettings, closes_app_port: bool) -> Result:
+        app = find_app_port(target.pod, settings)
+        name = envoy_port_name(app, settings)
+        changes: list[tuple[Located, list[Operation]]] = []
+        record: dict[str, Any] = {}
+        follows = []
+        for service in self.objects:
+            if service.kind != "Service" or not selects(service.data, target.pod):
+                continue
+            change = service_change(service.data, app, name, settings)
+            if change.record:
+                changes.append((service, change.operations))
+                record.setdefault("services", {})[service.name] = change.record
+            elif change.follows:
+                follows.append(service.title)
+        operations = attach_operations(target.pod, settings, record)
         changes.append((target, [operation.below(target.pod_path) for operation in operations]))
-        texts = self._edited(changes)
         notes = [f"{target.title}: {ENGINE} and {ENVOY} beside it, mode {settings.effective_mode}"]
         notes += [f"{title}: finds Envoy by the name {name}; nothing to change" for title in follows]
         notes += [f"{service.title}: leads to Envoy" for service, _ in changes[:-1]]
         if not follows and not changes[:-1]:
             notes.append(f"no Service in the input leads to port {app.number}: point yours at the port named {name}")
+        more = []
         if closes_app_port:
-            if not texts[-1].endswith("\n"):
-                raise AttachError(f"{self.names[-1]}: ends without a line break; add one, or no document can follow")
-            texts[-1] += f"---\n{_policy(target, settings)}"
+            more.append(_policy(target, settings))
         else:
             notes.append(
                 f"port {app.number} of the pod is still open beside Envoy: let the app listen on 127.0.0.1, or add "
                 "--network-policy"
             )
-        return Result(texts, notes)
+        return Result(self._with(self._edited(changes), more), notes)
+
+    def _attach_gateway(self, settings: AttachSettings, wanted: str) -> Result:
+        route = self._one(("HTTPRoute",), wanted)
+        namespace = str(look(route.data, "metadata", "namespace") or "")
+        objects = gateway_objects(f"{route.name}-extproc", namespace, route.name, settings)
+        return Result(
+            self._with(self._edited([]), [yaml_text.dump(one) for one in objects]),
+            [
+                f"{route.title}: the gateway asks {route.name}-extproc, mode {settings.effective_mode}",
+                "trailers are not inspected there, and normalisation is the gateway's (docs/SECURITY.md)",
+            ],
+        )
+
+    def _attach_istio(self, target: Located, settings: AttachSettings) -> Result:
+        operations = attach_operations(target.pod, settings)
+        texts = self._edited([(target, [operation.below(target.pod_path) for operation in operations])])
+        namespace = str(look(target.data, "metadata", "namespace") or "")
+        labels = {**_selector(target), ATTACH_LABEL: "istio"}
+        filters = envoy_filter(f"{target.name}-extproc", namespace, labels)
+        return Result(
+            self._with(texts, [yaml_text.dump(filters)]),
+            [
+                f"{target.title}: {ENGINE} beside it, mode {settings.effective_mode}; istio-proxy asks it",
+                "only ports that Istio treats as HTTP are inspected: name them http-... or set appProtocol",
+            ],
+        )
+
+    def _with(self, texts: list[str], more: list[str]) -> list[str]:
+        """The files, and behind the last one some documents of ours."""
+        if more and not texts[-1].endswith("\n"):
+            raise AttachError(f"{self.names[-1]}: ends without a line break; add one, or no document can follow")
+        return [*texts[:-1], texts[-1] + "".join(f"---\n{document}" for document in more)]
 
     def detach(self, workload: str = "") -> Result:
         """What `attach` did, undone. Raises AttachError, YamlTextError."""
+        routes = [one for one in self.objects if one.kind == "HTTPRoute" and wanted_is(one, workload)]
+        if len(routes) == 1 and not any(one.kind in WORKLOADS and not is_ours(one) for one in self.objects):
+            return Result(self._edited([], drops=routes[0].name), [f"{routes[0].title}: the gateway asks nobody"])
         target = self._workload(workload, is_attached=True)
         pod = target.pod
         annotation = look(pod, "metadata", "annotations", RECORD)
@@ -157,24 +211,26 @@ class Manifests:
             if service.kind == "Service" and service.name in services:
                 changes.append((service, list(_service_back(service.data, services[service.name]))))
                 notes.append(f"{service.title}: leads to the app again")
-        return Result(self._edited(changes, drops=f"{target.name}-only-through-envoy"), notes)
+        return Result(self._edited(changes, drops=target.name), notes)
 
     def _workload(self, wanted: str, *, is_attached: bool = False) -> Located:
-        found = [one for one in self.objects if one.kind in WORKLOADS]
-        if wanted:
-            found = [one for one in found if wanted in (one.name, one.title) or wanted.lower() == one.title.lower()]
-        elif is_attached and len(found) > 1:
+        return self._one(WORKLOADS, wanted, is_attached=is_attached)
+
+    def _one(self, kinds: tuple[str, ...], wanted: str, *, is_attached: bool = False) -> Located:
+        found = [one for one in self.objects if one.kind in kinds and wanted_is(one, wanted) and not is_ours(one)]
+        if is_attached and len(found) > 1 and not wanted:
             found = [one for one in found if attached_containers(one.pod)] or found
         if not found:
-            kinds = ", ".join(WORKLOADS)
-            raise AttachError(f"{wanted}: is not in the input" if wanted else f"the input holds no workload ({kinds})")
+            raise AttachError(
+                f"{wanted}: is not in the input" if wanted else f"the input holds none of {', '.join(kinds)}"
+            )
         if len(found) > 1:
             titles = ", ".join(one.title for one in found)
-            raise AttachError(f"several workloads: {titles}. Say which: --workload KIND/NAME")
+            raise AttachError(f"there are several: {titles}. Say which: --workload KIND/NAME")
         return found[0]
 
     def _edited(self, changes: Sequence[tuple[Located, Sequence[Operation]]], drops: str = "") -> list[str]:
-        """All texts, with the changes made; a NetworkPolicy of ours called `drops` is left out."""
+        """All texts, with the changes made; documents that `attach` added for the workload `drops` are left out."""
         documents = [list(one) for one in self.documents]
         for located, operations in changes:
             text = documents[located.file][located.document]
@@ -184,16 +240,30 @@ class Manifests:
                 raise yaml_text.YamlTextError(f"{self.names[located.file]}: {located.title}: {error}") from error
             documents[located.file][located.document] = text
         for one in self.objects:
-            is_ours = look(one.data, "metadata", "labels", "app.kubernetes.io/managed-by") == "extproc-attach"
-            if drops and one.kind == "NetworkPolicy" and one.name == drops and is_ours and not one.path:
+            if drops and is_ours(one) and one.name.startswith(f"{drops}-") and not one.path:
                 documents[one.file][one.document] = ""
         return ["".join(one) for one in documents]
 
 
+def is_ours(one: Located) -> bool:
+    """Did `attach` add this object?"""
+    labels = look(one.data, "metadata", "labels") or {}
+    return all(labels.get(name) == value for name, value in MANAGED_LABELS.items())
+
+
+def wanted_is(one: Located, wanted: str) -> bool:
+    """Does KIND/NAME or NAME mean this object? "" means any."""
+    return wanted in ("", one.name) or wanted.lower() == one.title.lower()
+
+
+def _selector(target: Located) -> dict[str, Any]:
+    found = look(target.data, "spec", "selector", "matchLabels") or look(target.pod, "metadata", "labels") or {}
+    return dict(found)
+
+
 def _policy(target: Located, settings: AttachSettings) -> str:
-    selector = look(target.data, "spec", "selector", "matchLabels") or look(target.pod, "metadata", "labels") or {}
     namespace = str(look(target.data, "metadata", "namespace") or "")
-    return network_policy(target.name, namespace, selector, settings.effective_listen_port)
+    return network_policy(target.name, namespace, _selector(target), settings.effective_listen_port)
 
 
 def _detach_operations(pod: dict[str, Any], added: set[str], renamed: dict[str, str]) -> Iterator[Operation]:
@@ -208,7 +278,8 @@ def _detach_operations(pod: dict[str, Any], added: set[str], renamed: dict[str, 
     for at, container in enumerate(look(pod, "spec", "containers") or []):
         if container.get("name") not in (ENGINE, ENVOY):
             yield from _names_back(container, ("spec", "containers", at), renamed)
-    for key, name in (("labels", INJECT_LABEL), ("annotations", RECORD)):
+    label = ATTACH_LABEL if ATTACH_LABEL in (look(pod, "metadata", "labels") or {}) else INJECT_LABEL
+    for key, name in (("labels", label), ("annotations", RECORD)):
         others = set(look(pod, "metadata", key) or {}) - {name}
         if f"metadata/{key}" in added and not others:
             yield Operation("remove", ("metadata", key))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
-from extproc.attachment.settings import INJECT_LABEL, METRICS_PORT
+from extproc.attachment import yaml_text
+from extproc.attachment.settings import INJECT_LABEL, MANAGED_LABELS, METRICS_PORT
 
 
 def network_policy(name: str, namespace: str, labels: dict[str, Any], listen_port: int) -> str:
@@ -17,12 +16,7 @@ def network_policy(name: str, namespace: str, labels: dict[str, Any], listen_por
     metadata: dict[str, Any] = {"name": f"{name}-only-through-envoy"}
     if namespace:
         metadata["namespace"] = namespace
-    metadata["labels"] = {
-        "app.kubernetes.io/name": "extproc",
-        "app.kubernetes.io/component": "waf",
-        "app.kubernetes.io/part-of": "extproc",
-        "app.kubernetes.io/managed-by": "extproc-attach",
-    }
+    metadata["labels"] = dict(MANAGED_LABELS)
     ports = [{"protocol": "TCP", "port": port} for port in (listen_port, METRICS_PORT)]
     policy = {
         "apiVersion": "networking.k8s.io/v1",
@@ -34,4 +28,4 @@ def network_policy(name: str, namespace: str, labels: dict[str, Any], listen_por
             "ingress": [{"ports": ports}],
         },
     }
-    return yaml.safe_dump(policy, sort_keys=False, default_flow_style=False)
+    return yaml_text.dump(policy)

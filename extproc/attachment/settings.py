@@ -28,6 +28,21 @@ MODES = ("off", "monitor", "block")
 DEFAULT_IMAGE, DEFAULT_ENVOY_IMAGE = "extproc:latest", "extproc-envoy:latest"
 
 
+ATTACH_LABEL = f"{PREFIX}/attach"
+"""On pods whose mesh proxy asks the engine beside the app: `istio`."""
+
+MANAGED_LABELS = {
+    "app.kubernetes.io/name": "extproc",
+    "app.kubernetes.io/component": "waf",
+    "app.kubernetes.io/part-of": "extproc",
+    "app.kubernetes.io/managed-by": "extproc-attach",
+}
+"""Of every object that `attach` adds."""
+
+WAYS = ("sidecar", "istio", "envoy-gateway")
+"""Who asks the engine: an Envoy of ours, the mesh's own in the pod, or a gateway."""
+
+
 class AttachError(ExtprocError):
     """The pair cannot be put there without a guess, or at all. The message names the flag that decides."""
 
@@ -36,6 +51,7 @@ class AttachError(ExtprocError):
 class AttachSettings:
     """Of one workload. Ports are TCP; "" and 0 mean: not decided."""
 
+    to: str = "sidecar"
     mode: str = ""
     default_mode: str = "monitor"
     """Where neither a flag nor an annotation says one."""

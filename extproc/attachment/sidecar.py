@@ -7,7 +7,7 @@ renamed, because Kubernetes looks in the app's containers before the sidecars.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import resources
 from typing import Any
@@ -19,6 +19,7 @@ from extproc.attachment.operations import Operation, look
 from extproc.attachment.settings import (
     ADMIN_PORT,
     ANNOTATIONS,
+    ATTACH_LABEL,
     BOOTSTRAP,
     ENGINE,
     ENVOY,
@@ -36,6 +37,14 @@ from extproc.attachment.settings import (
 
 RUN = "/run/extproc"
 POLICY = "/etc/extproc/policy"
+
+
+OWN_PORTS = {
+    GRPC_PORT: "the engine's gRPC",
+    HEALTH_PORT: "the engine's health",
+    METRICS_PORT: "the engine's metrics",
+    ADMIN_PORT: "Envoy's admin",
+}
 
 
 def attached_containers(pod: Mapping[str, Any]) -> set[str]:
@@ -80,6 +89,10 @@ def attach_operations(
             "hostNetwork: the pair would listen on the node itself, and every process of the node could call the app "
             "or the engine. --accept-host-network if that is what you want"
         )
+    if settings.to == "istio":
+        _refuse_taken(pod, (GRPC_PORT, HEALTH_PORT, METRICS_PORT))
+        made = _mesh_engine(pod, settings)
+        return [*made, *_marks(pod, dict(record or {}), made, (ATTACH_LABEL, "istio"))]
     app = find_app_port(pod, settings)
     _refuse_clashes(pod, settings, app)
     name = envoy_port_name(app, settings)
@@ -104,36 +117,35 @@ def _refuse_clashes(pod: Mapping[str, Any], settings: AttachSettings, app: AppPo
     listen = settings.effective_listen_port
     if listen in used or listen == app.number:
         raise AttachError(f"port {listen} is taken by {used.get(listen, 'the app')}: --listen-port PORT for Envoy's")
-    for number, what in (
-        (GRPC_PORT, "the engine's gRPC"),
-        (HEALTH_PORT, "the engine's health"),
-        (METRICS_PORT, "the engine's metrics"),
-        (ADMIN_PORT, "Envoy's admin"),
-    ):
-        if number in used or number == app.number:
+    if listen in OWN_PORTS:
+        raise AttachError(f"--listen-port {listen}: {OWN_PORTS[listen]} needs it")
+    if app.number in OWN_PORTS:
+        raise AttachError(f"port {app.number} is the app's, and {OWN_PORTS[app.number]} needs it: move the app")
+    _refuse_taken(pod, OWN_PORTS)
+
+
+def _refuse_taken(pod: Mapping[str, Any], ports: Iterable[int]) -> None:
+    used = ports_in_use(pod)
+    for number in ports:
+        if number in used:
             raise AttachError(
-                f"port {number} is taken by {used.get(number, 'the app')}, and {what} needs it: move the app, or use "
-                "the kustomize component, where every port can be changed"
+                f"port {number} is taken by {used[number]}, and {OWN_PORTS[number]} needs it: move the app, or use the "
+                "kustomize component, where every port can be changed"
             )
-        if number == listen:
-            raise AttachError(f"--listen-port {listen}: {what} needs it")
     volumes = {volume.get("name") for volume in look(pod, "spec", "volumes") or []}
     if taken := sorted({volume["name"] for volume in template()["volumes"]} & volumes):
         raise AttachError(f"a volume called {taken[0]} exists already: rename it, the pair needs that name")
 
 
-def _pair(pod: Mapping[str, Any], settings: AttachSettings, app: AppPort, name: str) -> list[Operation]:
-    parts = template()
-    listen = settings.effective_listen_port
-    engine, envoy, volumes = parts["engine"], parts["envoy"], parts["volumes"]
-    engine["image"], envoy["image"] = settings.image, settings.envoy_image
+def _engine(parts: dict[str, Any], settings: AttachSettings, more: list[str]) -> dict[str, Any]:
+    """The engine's container; `parts` gets the volume of its policy."""
+    engine: dict[str, Any] = parts["engine"]
+    engine["image"] = settings.image
     engine["args"] = [
         "serve",
         f"--grpc=127.0.0.1:{GRPC_PORT}",
         f"--health=0.0.0.0:{HEALTH_PORT}",
-        f"--listen=0.0.0.0:{listen}",
-        f"--app=127.0.0.1:{app.number}",
-        f"--bootstrap={RUN}/envoy.yaml",
+        *more,
         "--drain-delay-seconds=0",
         "--events=-",
     ]
@@ -141,7 +153,55 @@ def _pair(pod: Mapping[str, Any], settings: AttachSettings, app: AppPort, name: 
     if settings.policy:
         engine["args"].append(f"--policy={POLICY}/policy.yaml")
         engine["volumeMounts"].append({"name": "extproc-policy", "mountPath": POLICY, "readOnly": True})
-        volumes.append({"name": "extproc-policy", "configMap": {"name": settings.policy}})
+        parts["volumes"].append({"name": "extproc-policy", "configMap": {"name": settings.policy}})
+    return engine
+
+
+def _mesh_engine(pod: Mapping[str, Any], settings: AttachSettings) -> list[Operation]:
+    """The engine alone, for a pod whose proxy is the mesh's. Its probes are commands: Istio redirects what the
+    kubelet asks over the network to its own agent, which is not there yet when the engine starts."""
+    parts = template()
+    engine = _engine(parts, settings, [])
+    for probe, path in (("startupProbe", "readyz"), ("readinessProbe", "readyz"), ("livenessProbe", "healthz")):
+        ask = f"import urllib.request as u; u.urlopen('http://127.0.0.1:{HEALTH_PORT}/{path}', timeout=2)"
+        del engine[probe]["httpGet"]
+        engine[probe] = {"exec": {"command": ["python", "-c", ask]}, **engine[probe]}
+    volumes = [volume for volume in parts["volumes"] if volume["name"] != "extproc-run"]
+    engine["volumeMounts"] = [mount for mount in engine["volumeMounts"] if mount["name"] != "extproc-run"]
+    kind = "initContainers"
+    if settings.is_legacy:
+        kind = "containers"
+        del engine["restartPolicy"]
+    return [*_append(pod, ("spec", kind), [engine]), *_append(pod, ("spec", "volumes"), volumes)]
+
+
+def gateway_engine(settings: AttachSettings) -> dict[str, Any]:
+    """Spec of a pod that is the engine and nothing else, for proxies that call it over the network."""
+    parts = template()
+    engine = _engine(parts, settings, [])
+    engine["args"] = [
+        f"--grpc=0.0.0.0:{GRPC_PORT}" if one.startswith("--grpc=") else one
+        for one in engine["args"]
+        if not one.startswith("--drain-delay")  # its callers need the time to notice
+    ]
+    del engine["restartPolicy"]
+    engine["volumeMounts"] = [mount for mount in engine["volumeMounts"] if mount["name"] != "extproc-run"]
+    volumes = [volume for volume in parts["volumes"] if volume["name"] != "extproc-run"]
+    return {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 30,
+        "containers": [engine],
+        "volumes": volumes,
+    }
+
+
+def _pair(pod: Mapping[str, Any], settings: AttachSettings, app: AppPort, name: str) -> list[Operation]:
+    parts = template()
+    listen = settings.effective_listen_port
+    halves = [f"--listen=0.0.0.0:{listen}", f"--app=127.0.0.1:{app.number}", f"--bootstrap={RUN}/envoy.yaml"]
+    engine = _engine(parts, settings, halves)
+    envoy, volumes = parts["envoy"], parts["volumes"]
+    envoy["image"] = settings.envoy_image
     envoy["ports"] = [{"name": name, "containerPort": listen}]
     for probe, how in (("startupProbe", "httpGet"), ("readinessProbe", "httpGet"), ("livenessProbe", "tcpSocket")):
         envoy[probe][how]["port"] = listen
@@ -192,7 +252,12 @@ def _free_name(wanted: str, pod: Mapping[str, Any]) -> str:
     return name
 
 
-def _marks(pod: Mapping[str, Any], record: dict[str, Any], made: list[Operation]) -> list[Operation]:
+def _marks(
+    pod: Mapping[str, Any],
+    record: dict[str, Any],
+    made: list[Operation],
+    label: tuple[str, str] = (INJECT_LABEL, "true"),
+) -> list[Operation]:
     """The label that network policies select by, and the record for `detach`."""
     metadata = look(pod, "metadata")
     if metadata is None:
@@ -202,12 +267,12 @@ def _marks(pod: Mapping[str, Any], record: dict[str, Any], made: list[Operation]
         raise AttachError(f'the label {INJECT_LABEL}: "false" says that this pod wants no pair; take it out first')
     added = ["/".join(map(str, operation.path)) for operation in made if operation.path[-1] != "-"]
     added += [f"metadata/{key}" for key in ("labels", "annotations") if key not in metadata]
-    if INJECT_LABEL not in labels and "labels" in metadata:
-        added.append(f"metadata/labels/{INJECT_LABEL}")
+    if label[0] not in labels and "labels" in metadata:
+        added.append(f"metadata/labels/{label[0]}")
     record = {**record, "added": added} if added else record
     operations = []
-    if INJECT_LABEL not in labels:
-        operations.append(_put(metadata, "labels", INJECT_LABEL, "true"))
+    if label[0] not in labels:
+        operations.append(_put(metadata, "labels", *label))
     operations.append(_put(metadata, "annotations", RECORD, json.dumps(record, sort_keys=True)))
     return operations
 

@@ -194,6 +194,11 @@ def _last(node: Any) -> Any:
     return entry[1] if isinstance(entry, tuple) else entry
 
 
+def dump(value: Any) -> str:
+    """A document of its own, without anchors."""
+    return "\n".join(_dump(value)) + "\n"
+
+
 def _dump(value: Any) -> list[str]:
     written: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=10_000)
     return written.removesuffix("\n").removesuffix("\n...").split("\n")

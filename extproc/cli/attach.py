@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from extproc.attachment.manifests import Manifests, Result
-from extproc.attachment.settings import DEFAULT_ENVOY_IMAGE, DEFAULT_IMAGE, MODES, AttachError, AttachSettings
+from extproc.attachment.settings import DEFAULT_ENVOY_IMAGE, DEFAULT_IMAGE, MODES, WAYS, AttachError, AttachSettings
 from extproc.attachment.yaml_text import DOCUMENT_LIMIT_BYTES, YamlTextError
 from extproc.model.errors import ConfigError
 
@@ -18,6 +18,12 @@ STDIN = "-"
 def configure(parser: argparse.ArgumentParser) -> None:
     add_files(parser)
     add = parser.add_argument
+    add(
+        "--to",
+        choices=WAYS,
+        default="sidecar",
+        help="who asks the engine (default: an Envoy of ours, beside the app)",
+    )
     add("--mode", choices=MODES, default="", help="of the engine (default: monitor, or the pod's annotation)")
     add("--policy", default="", metavar="NAME", help="a ConfigMap that holds policy.yaml")
     add("--app-port", default="", metavar="PORT|NAME", help="the app's port, if the pod declares several or none")
@@ -48,6 +54,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     settings = AttachSettings(
+        to=arguments.to,
         mode=arguments.mode,
         policy=arguments.policy,
         app_port=arguments.app_port,

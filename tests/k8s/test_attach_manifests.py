@@ -120,7 +120,7 @@ def test_the_engine_writes_what_envoy_reads(tmp_path: Path) -> None:
         ((FILES[0], FILES[1]), "--target-port"),
         ((FILES[0], "--listen-port=0"), "must be a TCP port"),
         ((FILES[0], "--mode=blok"), "invalid choice"),
-        ((FILES[1],), "no workload"),
+        ((FILES[1],), "the input holds none of"),
         ((FILES[0], "--workload=Deployment/other"), "is not in the input"),
     ],
     ids=["no file", "missing file", "numeric", "port", "mode", "no workload", "unknown workload"],

@@ -275,7 +275,7 @@ REFUSED = {
     "hostNetwork": (BLOCK.replace("      # containers", "      hostNetwork: true"), {}, "--accept-host-network"),
     "Envoy's port is the app's": (BLOCK.replace("8080", "8000"), {}, "--listen-port"),
     "Envoy's port is the health port": (BLOCK, {"listen_port": 9003}, "--listen-port 9003"),
-    "the app has the gRPC port": (BLOCK.replace("8080", "9002"), {}, "port 9002 is taken by shop"),
+    "the app has the gRPC port": (BLOCK.replace("8080", "9002"), {}, "the engine's gRPC needs it"),
     "a volume of ours": (
         FULL.replace("            volumes:\n", "            volumes: [{name: extproc-tmp, emptyDir: {}}]\n"),
         {},
@@ -288,7 +288,7 @@ REFUSED = {
     ),
     "asked to stay out": (FULL.replace('inject: "true"', 'inject: "false"'), {}, "wants no pair"),
     "a wrong annotation": (FULL.replace("note: |", "extproc.dev/mode: blok\n                note: |"), {}, "blok"),
-    "no workload": ("kind: Service\nmetadata: {name: x}\n", {}, "no workload"),
+    "no workload": ("kind: Service\nmetadata: {name: x}\n", {}, "the input holds none of Deployment"),
     "two workloads": (f"{BLOCK}---\n{FULL}", {}, "--workload"),
     "no pod template": ("kind: Deployment\nmetadata: {name: x}\n", {}, "no pod template"),
 }
@@ -332,3 +332,44 @@ ALIAS = BLOCK.replace("{matchLabels: {app: shop}}", "{matchLabels: &l {app: shop
 def test_text_that_cannot_be_changed_in_place(text: str, said: str) -> None:
     with pytest.raises(YamlTextError, match=said):
         attached(text, AttachSettings())
+
+
+ROUTE = """\
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop, namespace: web}
+spec: {}
+"""
+
+
+def test_istio_gets_the_engine_alone_and_a_filter_for_its_pods() -> None:
+    after = attached(BLOCK, AttachSettings(to="istio", mode="block"))
+    pod = pod_of(after)
+    assert attached_containers(pod) == {"extproc-engine"}
+    assert pod["spec"]["containers"] == pod_of(BLOCK)["spec"]["containers"]
+    (engine,) = pod["spec"]["initContainers"]
+    assert all("exec" in engine[probe] for probe in ("startupProbe", "readinessProbe", "livenessProbe"))
+    filters = [one for one in yaml.safe_load_all(after) if one["kind"] == "EnvoyFilter"]
+    selector = filters[0]["spec"]["workloadSelector"]["labels"]
+    assert selector.items() <= pod["metadata"]["labels"].items()
+    assert Manifests(["in"], [after]).detach().texts == [BLOCK]
+
+
+def test_a_gateway_asks_an_engine_of_its_own() -> None:
+    after = attached(ROUTE, AttachSettings(to="envoy-gateway", mode="block"))
+    objects = {one["kind"]: one for one in yaml.safe_load_all(after)}
+    assert {one["metadata"]["namespace"] for one in objects.values()} == {"web"}
+    policy = objects["EnvoyExtensionPolicy"]["spec"]
+    assert policy["targetRefs"][0]["name"] == "shop"
+    (asked,) = policy["extProc"]
+    assert (asked["failOpen"], asked["processingMode"]["request"]["body"]) == (False, "Buffered")
+    assert asked["backendRefs"] == [{"name": objects["Service"]["metadata"]["name"], "port": 9002}]
+    engine = objects["Deployment"]["spec"]["template"]
+    assert objects["Service"]["spec"]["selector"].items() <= engine["metadata"]["labels"].items()
+    assert "--grpc=0.0.0.0:9002" in engine["spec"]["containers"][0]["args"]
+    assert Manifests(["in"], [after]).detach().texts == [ROUTE]
+
+
+def test_a_gateway_needs_a_route() -> None:
+    with pytest.raises(AttachError, match="HTTPRoute"):
+        attached(BLOCK, AttachSettings(to="envoy-gateway"))
