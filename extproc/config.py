@@ -281,6 +281,16 @@ class Config:
         metavar="PREFIX=PROFILE",
         flag="--route",
     )
+    envoy_patch: str = setting(
+        "", _text, "YAML of the shape of Envoy's bootstrap, laid over the rendered one (TLS, tracing)", metavar="FILE"
+    )
+    accept_risks: tuple[str, ...] = setting(
+        (),
+        _texts,
+        "a hole that the configuration may open all the same, by the name that the refusal gave",
+        metavar="NAME",
+        flag="--accept-risk",
+    )
     trusted_hops: int = setting(
         0,
         partial(_number, limits=TRUSTED_HOPS_RANGE),

@@ -1,26 +1,48 @@
-"""`extproc check`: loads rules, policies or configuration as the server would, and names every finding at once."""
+"""`extproc check`: loads rules, policies or configuration as the server would, and names every finding at once.
+
+Envoy's own configuration, anybody's, is held against the table of known holes.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
-from extproc.config import resolve
+from extproc.cli.envoy_config import STDOUT, proxy_settings, risk_lines
+from extproc.cli.flags import EXAMPLES
+from extproc.config import DEFAULT_ADMIN, DEFAULT_GRPC, SETTINGS, resolve
 from extproc.engine.ruleset import Ruleset
 from extproc.model.errors import ConfigError, SecLangErrors
 from extproc.policy.known_rules import RuleNames
 from extproc.policy.load import expired, is_policy, load_policy
+from extproc.proxy.bootstrap import render_text
+from extproc.proxy.holes import HOLES, find_holes
+from extproc.proxy.tree import is_bootstrap, load, read
 from extproc.seclang.assemble import Sources, crs_files, load_ruleset
 
-YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+YAML_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="rule files, a policy or a configuration (.yaml)"
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="rule files; a policy, a configuration, or Envoy's bootstrap (.yaml, .json)",
+    )
+    parser.add_argument(
+        "--accept-risk",
+        action="append",
+        default=[],
+        choices=HOLES,
+        metavar="NAME",
+        help="a hole that Envoy's bootstrap may show; may repeat",
     )
     parser.add_argument("--crs", type=Path, metavar="DIR", help="a Core Rule Set checkout, loaded before the files")
 
@@ -44,15 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
             findings += [str(finding) for finding in errors.findings]
     for file in arguments.files:
         if file.suffix in YAML_SUFFIXES:
-            findings += _check_yaml(file, names)
+            findings += _check_yaml(file, names, arguments.accept_risk)
     for finding in findings:
         print(finding, file=sys.stderr)
     return 2 if findings else 0
 
 
-def _check_yaml(file: Path, names: RuleNames | None) -> list[str]:
-    """A policy says what it is by `schema:`; what does not is a configuration."""
+def _check_yaml(file: Path, names: RuleNames | None, accepted: Collection[str]) -> list[str]:
+    """A policy says what it is by `schema:`, a bootstrap by `static_resources`; anything else is a configuration."""
     try:
+        if is_bootstrap(file):
+            return check_bootstrap(file, accepted)
         if is_policy(file):
             policy = load_policy(file, names.unknown if names is not None else None)
             print(f"{file}: {len(policy.scopes)} scopes, {len(policy.exclusions)} exclusions: fine")
@@ -63,11 +87,32 @@ def _check_yaml(file: Path, names: RuleNames | None) -> list[str]:
             for notice in expired(policy, time.time()):
                 print(f"notice: {notice}")
         else:
-            resolve({}, {}, file)
-            print(f"{file}: fine")
+            _check_config(file)
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def check_bootstrap(file: Path, accepted: Collection[str]) -> list[str]:
+    """The holes of somebody's Envoy that are not accepted; the others are told. Raises ConfigError."""
+    found = find_holes(read(load(file), SETTINGS["time_budget"].default))
+    refused = [finding for finding in found if not finding.hole.is_declared and finding.name not in accepted]
+    for finding in found:
+        if finding not in refused:
+            print(f"notice: {file}: {finding.told}")
+    if not refused:
+        print(f"{file}: fine, as far as it is in the file; what comes over xDS is not")
+    return [f"{file}: {finding}" for finding in refused]
+
+
+def _check_config(file: Path) -> None:
+    config = resolve({}, {}, file)
+    # Addresses change nothing about holes, and may well come from flags.
+    config = replace(config, listen=config.listen or EXAMPLES["listen"], app=config.app or EXAMPLES["app"])
+    text = render_text(proxy_settings(config, DEFAULT_GRPC, DEFAULT_ADMIN, STDOUT))
+    for line in risk_lines(text):
+        print(f"notice: {file}: {line}")
+    print(f"{file}: fine")
 
 
 def summary(ruleset: Ruleset) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from extproc.cli.addresses import engine_addresses
 from extproc.cli.flags import add_flags, require, resolve_arguments
 from extproc.config import DEFAULT_ADMIN, Config
 from extproc.model.errors import ConfigError
-from extproc.proxy.bootstrap import ProxySettings, render_text
+from extproc.proxy.bootstrap import ACCEPTED, ProxySettings, render_text
+from extproc.proxy.holes import HOLES
+from extproc.proxy.tree import load
 
 STDOUT = "/dev/stdout"
 
@@ -49,6 +52,20 @@ def write_bootstrap(config: Config) -> None:
         raise ConfigError(config.sources["bootstrap"], f"cannot be written: {error.strerror}") from error
 
 
+def risk_lines(text: str) -> list[str]:
+    """What of a rendered bootstrap was accepted in writing, one line each, for people."""
+    return [line.removeprefix("# ") for line in text.splitlines() if line.startswith(ACCEPTED)]
+
+
+def _accepted(config: Config) -> tuple[str, ...]:
+    for name in config.accept_risks:
+        if name not in HOLES:
+            near = difflib.get_close_matches(name, HOLES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(HOLES)}"
+            raise ConfigError(config.sources["accept_risks"], f"{name} is not a risk; {hint}")
+    return config.accept_risks
+
+
 def access_log(written: str) -> str | None:
     """The file for Envoy to write, None for no log."""
     if written in ("", "off"):
@@ -69,5 +86,8 @@ def proxy_settings(config: Config, engine: tuple[str, ...], admin: str, log: str
         trusted_hops=config.trusted_hops,
         inspect_response=config.response,
         routes=config.routes,
+        accepted_risks=_accepted(config),
+        patch=load(Path(config.envoy_patch)) if config.envoy_patch else None,
+        patch_source=config.envoy_patch,
         access_log=log,
     )

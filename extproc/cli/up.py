@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from extproc.cli.addresses import engine_addresses, free_address, refuse_taken
-from extproc.cli.envoy_config import access_log, proxy_settings
+from extproc.cli.envoy_config import access_log, proxy_settings, risk_lines
 from extproc.cli.flags import add_flags, given_flags, require, resolve_arguments
 from extproc.cli.pair import Pair, PairPlan
 from extproc.cli.private_folder import private_folder
@@ -53,7 +53,10 @@ def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary
     admin_path = folder / "admin.sock"
     bootstrap = folder / "envoy.yaml"
     settings = proxy_settings(config, engine, f"unix:{admin_path}", access_log(config.access_log))
-    bootstrap.write_text(render_text(settings), encoding="utf-8")
+    text = render_text(settings)
+    bootstrap.write_text(text, encoding="utf-8")
+    for line in risk_lines(text):
+        _say(line)
     own: dict[str, object] = {
         "lines": "all" if config.lines == "auto" else config.lines,
         "grpc": list(engine),

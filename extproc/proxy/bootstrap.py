@@ -19,8 +19,12 @@ from typing import Any, cast
 
 import yaml
 
+from extproc.model.errors import ConfigError
 from extproc.model.route import Beyond, Profile, Route, modes, overrides
+from extproc.proxy.holes import Finding, find_holes
+from extproc.proxy.patch import lay_over
 from extproc.proxy.routes import render_override, render_route
+from extproc.proxy.tree import normalise, read
 
 READY_PATH = "/.well-known/waf/ready"
 """Answered by Envoy itself, 200 as long as the engine is healthy (INTERFACE)."""
@@ -34,12 +38,21 @@ CONNECTION_LIMIT = 20_000
 ANSWER_MARGIN_MS = 1_000
 """Envoy waits this much longer for an answer than the engine's own time budget."""
 
+PATCHED = """# Envoy 1.40 in front of one app, asking the extproc engine about every request before the app sees a byte.
+# Written by `extproc envoy-config`, with {source} laid over it; change the flags or that, not this file.
+"""
+
+ACCEPTED = "# Accepted in writing:"
+"""Begins the line of a rendered file that tells of an open hole."""
+
 _ITEMS = re.compile(r"( *- )\*\$\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
     """What differs between one pair and the next. Addresses are `IP:PORT` or `unix:PATH`.
+
+    `patch` is laid over the rest (`proxy.patch`), `accepted_risks` are names of `proxy.holes.HOLES`.
 
     `engine` holds one address per worker. `app` may begin with a DNS name; `app_protocol` is `http1` or
     `http2`. `access_log` is a file for Envoy to write to, None for no log.
@@ -56,16 +69,49 @@ class ProxySettings:
     inspect_response: bool = False
     routes: tuple[Route, ...] = ()
     access_log: str | None = None
+    accepted_risks: tuple[str, ...] = ()
+    patch: dict[str, Any] | None = None
+    patch_source: str = ""
 
 
 def render(settings: ProxySettings) -> dict[str, Any]:
-    """The bootstrap as plain data."""
+    """The bootstrap as plain data. Raises ConfigError."""
     tree: dict[str, Any] = yaml.safe_load(render_text(settings))
     return tree
 
 
 def render_text(settings: ProxySettings) -> str:
-    """The bootstrap as YAML with its comments; `envoy -c` takes it as it is."""
+    """The bootstrap as YAML; `envoy -c` takes it as it is. What a patch changes loses the comments.
+
+    Raises ConfigError when it would open a hole that nobody accepted in writing.
+    """
+    text = _fill(settings)
+    if settings.patch is not None:
+        tree = lay_over(yaml.safe_load(text), settings.patch, settings.patch_source)
+        text = PATCHED.format(source=settings.patch_source) + yaml.safe_dump(tree, sort_keys=False, width=120)
+    risks = open_risks(settings, yaml.safe_load(text))
+    refused = [finding for finding in risks if finding.name not in settings.accepted_risks]
+    if refused:
+        raise ConfigError("Envoy's configuration", _refusal(refused))
+    accepted = "".join(f"{ACCEPTED} {finding.told}.\n" for finding in risks)
+    first, _, rest = text.partition("\n")
+    return f"{first}\n{accepted}{rest}"
+
+
+def open_risks(settings: ProxySettings, tree: dict[str, Any]) -> list[Finding]:
+    """The holes in a rendered tree, accepted or not, without those that its routes declare."""
+    found = find_holes(read(normalise(tree), settings.time_budget_ms))
+    return [finding for finding in found if not finding.hole.is_declared]
+
+
+def _refusal(refused: list[Finding]) -> str:
+    lines = [f"opens {len(refused)} hole{'s' * (len(refused) > 1)} that nobody accepted:"]
+    lines += [f"  {finding}" for finding in refused]
+    flags = " ".join(f"--accept-risk {name}" for name in dict.fromkeys(finding.name for finding in refused))
+    return "\n".join([*lines, f"  if it is meant, say so: {flags}"])
+
+
+def _fill(settings: ProxySettings) -> str:
     conditions = {
         "private_admin": settings.admin.startswith("unix:"),
         "access_log": settings.access_log is not None,

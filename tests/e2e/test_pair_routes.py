@@ -23,13 +23,13 @@ FLAGS = (
     *("--body-limit", "64KiB", "--workers", "1"),
     *("--route", "/stream=stream", "--route", "/up=upload:256KiB", "--route", "/long=upload:128KiB:pass"),
     *("--route", "files.example.com/=upload:256KiB", "--route", "=/once=stream"),
+    *("--accept-risk", "partial-body"),
 )
-RISKS = ()
 
 
 @pytest.fixture(scope="module")
 def routed(envoy_binary: Any, app: Any, tools: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    pair = tools.start_up(tmp_path_factory.mktemp("routes"), app.port, *FLAGS, *RISKS)
+    pair = tools.start_up(tmp_path_factory.mktemp("routes"), app.port, *FLAGS)
     try:
         yield pair.await_start()
     finally:
@@ -149,7 +149,7 @@ def test_other_upgrades_are_refused(routed: Any, app: Any, tools: Any, head: byt
 def test_a_stream_is_answered_while_it_goes_on(start_pair: Any) -> None:
     """The app answers at once; on a standard route it would not even have been asked."""
     with StreamingApp() as streaming:
-        pair = start_pair(streaming.port, *FLAGS, *RISKS).await_start()
+        pair = start_pair(streaming.port, *FLAGS).await_start()
         start = b"POST %b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
         with socket.create_connection(("127.0.0.1", pair.port), timeout=10) as connection:
             connection.sendall(start % b"/stream")

@@ -34,12 +34,14 @@ ROUTES = (
     Route("/video", "/video", profile=Profile.UPLOAD, body_limit_bytes=200_000, beyond=Beyond.PASS),
 )
 
+MANY = {"routes": ROUTES, "accepted_risks": ("partial-body",)}
+
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "sockets": {"engine": ("unix:/run/extproc/0.sock", "unix:/run/extproc/1.sock"), "admin": "unix:/run/admin.sock"},
     "response": {"inspect_response": True},
     "routes": {"routes": ROUTES[:3]},
-    "all": {"inspect_response": True, "access_log": "/dev/stdout", "trusted_hops": 2, "routes": ROUTES},
+    "all": {"inspect_response": True, "access_log": "/dev/stdout", "trusted_hops": 2, **MANY},
     "app by name": {"app": "app.internal:80"},
     "http2 app": {"app_protocol": "http2"},
     "ipv6": {"listen": "[::]:8000", "app": "[::1]:8080", "engine": ("[::1]:9002",)},
