@@ -246,7 +246,13 @@ class Config:
         "what happens to a request that the rules would deny; policy and rules can only weaken it",
         metavar="off|monitor|block",
     )
-    policy: str = setting("", _text, "exceptions and modes per route", metavar="FILE")
+    policy: str = setting("", _text, "modes, exclusions and limits per route, host and path", metavar="FILE")
+    shadow: tuple[str, ...] = setting(
+        (),
+        _texts,
+        "rules that run beside the others and decide nothing: what they would do is told",
+        metavar="FILE|NAME",
+    )
     workers: int = setting(
         0,
         partial(_number, limits=WORKERS_RANGE),

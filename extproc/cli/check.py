@@ -18,7 +18,7 @@ from extproc.config import DEFAULT_ADMIN, DEFAULT_GRPC, SETTINGS, resolve
 from extproc.engine.ruleset import Ruleset
 from extproc.model.errors import ConfigError, SecLangErrors
 from extproc.policy.known_rules import RuleNames
-from extproc.policy.load import expired, is_policy, load_policy
+from extproc.policy.load import expired, is_policy, load_policy, require_rules
 from extproc.proxy.bootstrap import render_text
 from extproc.proxy.holes import HOLES, find_holes
 from extproc.proxy.tree import is_bootstrap, load, read
@@ -78,7 +78,9 @@ def _check_yaml(file: Path, names: RuleNames | None, accepted: Collection[str]) 
         if is_bootstrap(file):
             return check_bootstrap(file, accepted)
         if is_policy(file):
-            policy = load_policy(file, names.unknown if names is not None else None)
+            policy = load_policy(file)
+            if names is not None:
+                require_rules(policy, names.unknown)
             print(f"{file}: {len(policy.scopes)} scopes, {len(policy.exclusions)} exclusions: fine")
             if policy.exclusions and names is None:
                 print(

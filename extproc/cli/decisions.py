@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from extproc.config import Config
 from extproc.events.line import human
+from extproc.events.masking import Masking
 from extproc.events.record import encode
 from extproc.events.sink import STDERR, EventSink
 from extproc.model.errors import ConfigError
@@ -31,11 +32,11 @@ class Decisions:
                 self._events = EventSink(config.events)
             except OSError as error:
                 raise ConfigError(config.sources["events"], f"{config.events}: {error.strerror}") from error
-        self._waiting: list[Decision] = []
+        self._waiting: list[tuple[Decision, Masking]] = []
 
-    def publish(self, decision: Decision) -> None:
+    def publish(self, decision: Decision, masking: Masking) -> None:
         """Takes one decision; encodes it a moment later, or at once where no event loop runs."""
-        self._waiting.append(decision)
+        self._waiting.append((decision, masking))
         if len(self._waiting) > 1:
             return  # the call below is under way
         try:
@@ -58,11 +59,11 @@ class Decisions:
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for decision in waiting:
+        for decision, masking in waiting:
             if self._events is not None:
-                self._events.write(encode(decision))
+                self._events.write(encode(decision, masking))
             if self._lines is not None and (self._tells_all or _is_telling(decision)):
-                self._lines.write(human(decision).encode("utf-8", "backslashreplace") + b"\n")
+                self._lines.write(human(decision, masking).encode("utf-8", "backslashreplace") + b"\n")
 
 
 def _is_telling(decision: Decision) -> bool:

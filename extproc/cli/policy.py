@@ -62,9 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name and not merger.knows(arguments.name):
         names = ", ".join(scope.name for scope in policy.scopes) or "none"
         raise ConfigError("--name", f"{arguments.name} is no policy of {policy.file}; there are: {names}")
-    effective, is_plain = merger.effective(
-        arguments.name, arguments.route, arguments.host.encode(), arguments.path.encode()
-    )
+    fit = merger.fit(arguments.name, arguments.route, arguments.host.encode(), arguments.path.encode())
+    effective = fit.effective
     rows = list(_rows(effective, policy, config))
     if arguments.json:
         print(
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     print(f"policies: {', '.join(effective.names) or 'none fits'}")
-    if not is_plain:
+    if fit.path is None:
         print("path: apps may read it in several ways; the strictest reading is shown, exclusions by path do not hold")
     width, values = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
     for key, value, origin in rows:

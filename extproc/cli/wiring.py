@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import TypeAlias
 
 from extproc.config import SETTINGS, Config
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
-from extproc.engine.ruleset import BodySettings
+from extproc.engine.ruleset import BodySettings, Ruleset
 from extproc.events.masking import Masking
 from extproc.model.errors import ConfigError
 from extproc.model.route import Beyond, Route
 from extproc.model.verdict import Decision, Mode
+from extproc.policy.bind import Base, Binder
+from extproc.policy.known_rules import RuleNames
+from extproc.policy.load import expired, load_policy, require_rules
+from extproc.policy.model import Policy
 from extproc.seclang.assemble import Sources, crs_files, load_ruleset
 
 SHIPPED = "rules"
@@ -35,26 +41,87 @@ msg:'Multipart body that parsers read differently',logdata:'%{{MATCHED_VAR_NAME}
 """Before a Core Rule Set, which leaves engine and body access to its user (its INSTALL, *ModSecurity*)."""
 
 
-def load_inspector(config: Config, publish: Callable[[Decision], None]) -> EngineInspector:
-    """Loads the rules that `config` names and says the effective mode on stderr.
+Publish: TypeAlias = Callable[[Decision, Masking], None]
+"""What takes each decision, and how it is to be masked."""
 
-    `publish` gets each decision. Raises ConfigError or SecLangErrors.
+
+def load_inspector(config: Config, publish: Publish) -> EngineInspector:
+    """Loads the rules and the policy that `config` names and says the effective modes on stderr.
+
+    `publish` gets each decision. Raises ConfigError (PolicyErrors) or SecLangErrors.
     """
-    sources = rule_sources(config)
-    ruleset = load_ruleset(sources, body_settings(config), cache_directory())
+    policy = load_policy(Path(config.policy)) if config.policy else None
+    masking = Masking() if policy is None else Masking(policy.secret_names, extra_looks=policy.secret_looks)
+    plans = {"": _plan(load_ruleset(rule_sources(config), body_settings(config), cache_directory()), masking)}
+    ruleset = plans[""].ruleset
+    for profile in sorted(_profiles(policy)):
+        alone = replace(config, profile=profile, rules=(), crs=config.crs if profile == "crs" else "")
+        if profile == "own" or config.crs:
+            loaded = load_ruleset(rule_sources(alone), body_settings(alone), cache_directory())
+            plans[profile] = _plan(loaded, masking)
+    shadow_files = tuple(_rule_file(name, config.sources["shadow"]) for name in config.shadow)
+    shadow_files += policy.shadow_rules if policy is not None else ()
+    shadow = None
+    if shadow_files:
+        shadow = _plan(load_ruleset(Sources(shadow_files), ruleset.bodies, cache_directory()), masking)
     settings = EngineSettings(
         mode=Mode(config.mode),
         inspect_response=config.response,
         bodies_by_route=route_bodies(config.routes, ruleset.bodies),
     )
-    print(f"extproc: {describe_mode(config, ruleset.mode)}", file=sys.stderr, flush=True)
-    masking = Masking()
-    plan = Plan(
+    _say(describe_mode(config, ruleset.mode))
+    treat = None
+    if policy is not None:
+        every = [*plans.values(), *((shadow,) if shadow is not None else ())]
+        require_rules(policy, RuleNames(rule for plan in every for rule in plan.rules).unknown)
+        binder = Binder(
+            policy,
+            Base(
+                plans=plans,
+                mode=settings.mode,
+                inspect_response=config.response,
+                body_limit_bytes=max((config.body_limit, *(route.body_limit_bytes for route in config.routes))),
+                time_budget_ms=config.time_budget,
+                bodies_by_route=settings.bodies_by_route,
+                shadow=shadow,
+            ),
+        )
+        for line in describe_policy(binder, time.time()):
+            _say(line)
+        treat = binder.treat
+    if shadow is not None:
+        rules = len(shadow.rules)
+        _say(f"shadow rules: {rules} run beside the others and decide nothing; hash {shadow.ruleset.hash}")
+    return EngineInspector(plans[""], settings, lambda decision: publish(decision, masking), treat=treat, shadow=shadow)
+
+
+def _plan(ruleset: Ruleset, masking: Masking) -> Plan:
+    return Plan(
         ruleset,
         is_secret=lambda collection, key: masking.is_secret_variable(f"{collection}:{key.decode('latin-1')}"),
         is_secret_value=lambda value: bool(masking.find(value)[0]),
     )
-    return EngineInspector(plan, settings, publish)
+
+
+def _profiles(policy: Policy | None) -> set[str]:
+    scopes = policy.scopes if policy is not None else ()
+    return {scope.given["profile"].value for scope in scopes if "profile" in scope.given}
+
+
+def describe_policy(binder: Binder, now: float) -> list[str]:
+    """What a policy changes, for the start: the mode of each scope that names one, and what has expired."""
+    policy = binder.policy
+    said = [f"policy {policy.file}: {len(policy.scopes)} scopes, {len(policy.exclusions)} exclusions"]
+    for name, asked, effective in binder.modes():
+        why = (
+            "" if effective is asked else f" (it asks for {asked}; {SETTINGS['mode'].flag} or SecRuleEngine is weaker)"
+        )
+        said.append(f"policy {name}: mode {effective}{why}")
+    return said + expired(policy, now)
+
+
+def _say(line: str) -> None:
+    print(f"extproc: {line}", file=sys.stderr, flush=True)
 
 
 def body_settings(config: Config) -> BodySettings:
@@ -94,8 +161,6 @@ def cache_directory() -> Path | None:
 
 def rule_sources(config: Config) -> Sources:
     """The files that `rules`, `crs` and `profile` stand for. Raises ConfigError."""
-    if config.policy:
-        raise ConfigError(config.sources["policy"], "policy files are not known to this version; leave it out")
     if config.profile.startswith("crs") and not config.crs:
         raise ConfigError(config.sources["profile"], f"{config.profile} needs the Core Rule Set: add --crs DIR")
     files = tuple(_rule_file(name, config.sources["rules"]) for name in config.rules)

@@ -14,12 +14,17 @@ from extproc.bodies.decompress import decompress
 from extproc.engine.collection import PersistentStore
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings
+from extproc.engine.second_opinion import SecondOpinion
 from extproc.engine.transaction import Interruption, Transaction, Work
+from extproc.engine.treatment import Removal, Source, Terms, Treat, Treatment
 from extproc.model.deadline import Deadline
-from extproc.model.inspection import Steps
+from extproc.model.inspection import LATE, Steps
 from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.phase import Phase
 from extproc.model.verdict import Coverage, Decision, Mode, Outcome, Verdict
+
+DENIED_STATUS = 403
+"""HTTP status of what rules and deny lists refuse, unless the rule or a policy names another one."""
 
 CLOSING_BUDGET_US = 50_000
 """Time that the logging phase may take once an exchange is over, microseconds."""
@@ -51,8 +56,13 @@ class EngineInspector:
         on_decision: Callable[[Decision], None],
         clock: Callable[[], float] = time.time,
         make_transaction: MakeTransaction = Transaction,
+        treat: Treat | None = None,
+        shadow: Plan | None = None,
     ) -> None:
-        """`make_transaction`: of a subclass that looks on (`explain`); the live engine uses the class itself."""
+        """`make_transaction`: of a subclass that looks on (`explain`); the live engine uses the class itself.
+
+        `treat`: a policy, None for none. `shadow`: rules that run beside the others and decide nothing.
+        """
         self.plan = plan
         self.make_transaction = make_transaction
         self.settings = settings
@@ -60,6 +70,12 @@ class EngineInspector:
         self.clock = clock
         self.mode = Mode.weakest(settings.mode, plan.ruleset.mode)
         self.store = PersistentStore(clock, plan.ruleset.collection_timeout_seconds)
+        # What is remembered between requests is apart, so that a second opinion counts nothing twice.
+        self.second_store = PersistentStore(clock, plan.ruleset.collection_timeout_seconds)
+        self.terms = Terms(plan, self.mode, inspect_response=settings.inspect_response, shadow=shadow)
+        self.treat = treat
+        if treat is None and shadow is not None:
+            self.treat = lambda head, now: Treatment(self.terms, head, self.mode)
 
     @property
     def ruleset_hash(self) -> str:
@@ -76,6 +92,7 @@ class EngineInspection:
 
     __slots__ = (
         "_app_executed",
+        "_body",
         "_coverage",
         "_decided",
         "_ended_ns",
@@ -83,14 +100,20 @@ class EngineInspection:
         "_inspector",
         "_is_body_over",
         "_is_closed",
+        "_is_consulting",
         "_is_last",
         "_is_let_through",
         "_is_request_over",
         "_is_working",
+        "_lapsed",
+        "_opinions",
         "_piece_bytes",
         "_pieces",
         "_reason",
+        "_shadow",
         "_started_ns",
+        "_terms",
+        "_treatment",
         "_tx",
         "incident",
     )
@@ -102,6 +125,7 @@ class EngineInspection:
         self._has_answered = False
         self._is_body_over = False
         self._is_closed = False
+        self._is_consulting = False
         self._is_last = False
         self._is_let_through = False
         self._is_request_over = False
@@ -113,6 +137,12 @@ class EngineInspection:
         self._coverage = Coverage.INSPECTED
         self._reason: str | None = None
         self._app_executed = False
+        self._terms = inspector.terms
+        self._treatment: Treatment | None = None
+        self._body = b""
+        self._lapsed: SecondOpinion | None = None
+        self._shadow: SecondOpinion | None = None
+        self._opinions: tuple[SecondOpinion, ...] = ()
         self.incident = b32encode(os.urandom(10)).decode("ascii")
 
     @property
@@ -122,22 +152,28 @@ class EngineInspection:
 
     def request_headers(self, head: RequestHead, deadline: Deadline) -> Steps:
         tx = self._receive(head)
+        self._shorten(deadline)
         yield from tx.run(Phase.REQUEST_HEADERS, deadline)
         if head.is_last and tx.interruption is None:
             yield from tx.request_body(b"", deadline)
             yield from tx.run(Phase.REQUEST_BODY, deadline)
+        if self._opinions:
+            yield from self._consult(deadline, lambda other: other.request_headers(tx, head.is_last, deadline))
         return self._answer()
 
     def request_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps:
         tx = self._transaction()
         self._begin(is_last)
         if not self._is_let_through:
+            self._shorten(deadline)
             self._pieces.append(body)
             self._piece_bytes += len(body)
             if is_last or self._piece_bytes > tx.bodies.request_limit_bytes:
                 yield from self._read_body(tx, deadline)
             if is_last:
                 yield from tx.run(Phase.REQUEST_BODY, deadline)
+                if self._opinions:
+                    yield from self._consult(deadline, lambda other: other.request_body(tx, self._body, deadline))
             else:
                 tx.phase = Phase.REQUEST_BODY
         return self._answer()
@@ -146,54 +182,60 @@ class EngineInspection:
         tx = self._transaction()
         self._begin(is_last=True)
         if not self._is_let_through:
+            self._shorten(deadline)
             yield from self._read_body(tx, deadline)
             if trailers:
                 tx.request_trailers(trailers)
                 yield from tx.run(Phase.REQUEST_HEADERS, deadline)
             yield from tx.run(Phase.REQUEST_BODY, deadline)
+            if self._opinions:
+                yield from self._consult(deadline, lambda other: other.request_body(tx, self._body, deadline, trailers))
         return self._answer()
 
     def reads_response(self, head: ResponseHead) -> bool:
         tx = self._tx
-        if tx is None or tx.mode is Mode.OFF or self._is_let_through or not self._inspector.settings.inspect_response:
+        if tx is None or tx.mode is Mode.OFF or self._is_let_through or not self._terms.inspect_response:
             return False
         return tx.is_response_read and _is_read(tx.bodies, head.headers)
 
     def response_headers(self, head: ResponseHead, deadline: Deadline) -> Steps:
         tx = self._tx
-        if tx is None or not self._inspector.settings.inspect_response:
+        if tx is None or not self._terms.inspect_response:
             return self._pass_response(Phase.RESPONSE_HEADERS)
         self._app_executed = True
         self._begin(head.is_last)
         if self._is_let_through:
             return self._answer()
+        self._shorten(deadline)
         tx.response_head(head)
         yield from tx.run(Phase.RESPONSE_HEADERS, deadline)
         if head.is_last and tx.interruption is None:
             yield from tx.run(Phase.RESPONSE_BODY, deadline)
+        if self._opinions:
+            yield from self._consult(deadline, lambda other: other.response_headers(head, deadline))
         return self._answer()
 
     def response_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps:
         tx = self._tx
-        if tx is None or not self._inspector.settings.inspect_response:
+        if tx is None or not self._terms.inspect_response:
             return self._pass_response(Phase.RESPONSE_BODY)
         self._begin(is_last)
         if not self._is_let_through:
+            self._shorten(deadline)
             tx.response_body += self._visible_response(tx, body)
             if is_last:
-                self._unpack_response(tx)
-                yield from tx.run(Phase.RESPONSE_BODY, deadline)
+                yield from self._end_response(tx, deadline)
         return self._answer()
 
     def response_trailers(self, trailers: Headers, deadline: Deadline) -> Steps:
         tx = self._tx
-        if tx is None or not self._inspector.settings.inspect_response:
+        if tx is None or not self._terms.inspect_response:
             return self._pass_response(Phase.RESPONSE_BODY)
         self._begin(is_last=True)
         if not self._is_let_through:
+            self._shorten(deadline)
             tx.response_headers = [*tx.response_headers, *trailers]
-            self._unpack_response(tx)
-            yield from tx.run(Phase.RESPONSE_BODY, deadline)
+            yield from self._end_response(tx, deadline)
         return self._answer()
 
     def decline(self, head: RequestHead, status: int, reason: str) -> Verdict:
@@ -203,6 +245,15 @@ class EngineInspection:
 
     def refuse(self, status: int, reason: str) -> Verdict:
         tx = self._tx
+        if reason == LATE and tx is not None:
+            if self._is_consulting:  # what was late decides nothing; the verdict stands
+                for opinion in self._opinions:
+                    opinion.is_given_up = True
+                return self._answer()
+            if self._terms.is_late_allowed:
+                self._set_coverage(Coverage.PARTLY, reason)
+                self._is_let_through = True
+                return self._answer()
         self._set_coverage(Coverage.PARTLY if tx is not None else Coverage.UNINSPECTED, reason)
         phase = tx.phase if tx is not None else Phase.REQUEST_HEADERS
         if tx is None or tx.mode is Mode.BLOCK:
@@ -240,21 +291,84 @@ class EngineInspection:
 
     def _receive(self, head: RequestHead) -> Transaction:
         inspector = self._inspector
-        tx = self._tx = inspector.make_transaction(
-            inspector.plan, head, inspector.mode, inspector.store, self.incident, inspector.clock()
-        )
-        tx.bodies = inspector.settings.bodies_by_route.get(head.route, tx.bodies)
+        now = inspector.clock()
+        if inspector.treat is None:
+            plan, mode = inspector.plan, inspector.mode
+            tx = self._tx = inspector.make_transaction(plan, head, mode, inspector.store, self.incident, now)
+            tx.bodies = inspector.settings.bodies_by_route.get(head.route, tx.bodies)
+        else:
+            tx = self._tx = self._govern(inspector.treat(head, now), now)
         self._begin(head.is_last)
         if tx.mode is Mode.OFF:
             self._set_coverage(Coverage.UNINSPECTED, "mode-off")
         return tx
 
+    def _govern(self, treatment: Treatment, now: float) -> Transaction:
+        """A transaction under a policy, and the second opinions that it asks for."""
+        inspector = self._inspector
+        self._treatment = treatment
+        terms = self._terms = treatment.terms
+        head, plan = treatment.head, terms.plan
+        tx = inspector.make_transaction(plan, head, treatment.mode, inspector.store, self.incident, now)
+        bodies = terms.bodies or inspector.settings.bodies_by_route.get(head.route, plan.ruleset.bodies)
+        tx.govern(bodies, terms.pins, treatment.removals + treatment.lapsed_removals)
+        if treatment.source is Source.DENIED:
+            tx.deny(DENIED_STATUS)
+        if tx.mode is Mode.OFF or tx.interruption is not None:
+            return tx
+        if treatment.lapsed_removals:
+            self._lapsed = self._second(plan, treatment, treatment.removals, tx)
+        if terms.shadow is not None:
+            self._shadow = self._second(terms.shadow, treatment, treatment.shadow_removals, tx)
+        self._opinions = tuple(opinion for opinion in (self._lapsed, self._shadow) if opinion is not None)
+        return tx
+
+    def _second(
+        self, plan: Plan, treatment: Treatment, removals: tuple[Removal, ...], first: Transaction
+    ) -> SecondOpinion:
+        store = self._inspector.second_store
+        tx = Transaction(plan, treatment.head, Mode.MONITOR, store, self.incident, first.started)
+        tx.govern(first.bodies, treatment.terms.pins, removals)
+        return SecondOpinion(tx)
+
+    def _consult(self, deadline: Deadline, ask: Callable[[SecondOpinion], Work]) -> Work:
+        """Second opinions, in what is left of the time. Whatever becomes of them, the verdict stands."""
+        self._is_consulting = True
+        for opinion in self._opinions:
+            if opinion.is_given_up:
+                continue
+            try:
+                for _ in ask(opinion):
+                    if deadline.is_expired():
+                        opinion.is_given_up = True
+                        break
+                    yield
+            except Exception:
+                opinion.is_given_up = True
+                _log.exception("incident %s: a second opinion ended by a fault", self.incident)
+        self._is_consulting = False
+
+    def _shorten(self, deadline: Deadline) -> None:
+        if self._terms.budget_us is not None:
+            deadline.shorten(self._terms.budget_us)
+
     def _read_body(self, tx: Transaction, deadline: Deadline) -> Work:
         """All that came of it, once: what comes after the limit was passed is not looked at."""
         if self._pieces and not self._is_body_over:
             self._is_body_over = self._piece_bytes > tx.bodies.request_limit_bytes
-            yield from tx.request_body(b"".join(self._pieces), deadline)
+            body = b"".join(self._pieces)
+            if self._opinions:
+                self._body = body
+                for opinion in self._opinions:
+                    opinion.compare(tx)
+            yield from tx.request_body(body, deadline)
         self._pieces.clear()
+
+    def _end_response(self, tx: Transaction, deadline: Deadline) -> Work:
+        self._unpack_response(tx)
+        yield from tx.run(Phase.RESPONSE_BODY, deadline)
+        if self._opinions:
+            yield from self._consult(deadline, lambda other: other.response_body(tx, deadline))
 
     def _begin(self, is_last: bool) -> None:
         self._is_last = is_last
@@ -306,8 +420,11 @@ class EngineInspection:
         if tx.partly is not None:
             self._set_coverage(Coverage.PARTLY, tx.partly)
         if interruption is not None:
+            status = interruption.status
+            if self._terms.status is not None and status == DENIED_STATUS:
+                status = self._terms.status
             self._decided = verdict = self._verdict(
-                Outcome.BLOCK, interruption.phase, interruption.status, interruption.rule_id, interruption.location
+                Outcome.BLOCK, interruption.phase, status, interruption.rule_id, interruption.location
             )
             return verdict
         if not self._is_last:
@@ -330,8 +447,10 @@ class EngineInspection:
             score=tx.score if tx else 0,
             coverage=self._coverage,
             coverage_reason=self._reason,
-            ruleset=self._inspector.ruleset_hash,
+            ruleset=self._terms.plan.ruleset.hash,
             location=location,
+            shadow=self._shadow.would if self._shadow is not None else "",
+            templates=self._terms.templates,
         )
 
     def _run_logging_phase(self, tx: Transaction) -> None:
@@ -346,17 +465,28 @@ class EngineInspection:
 
     def _decision(self, tx: Transaction, phase: Phase) -> Decision:
         decided = self._decided
+        lapsed = self._lapsed.tx if self._lapsed is not None else None
+        matches = tx.matches
+        if lapsed is not None:
+            known = {(match.rule_id, match.variable) for match in matches}
+            hidden = [match for match in lapsed.matches if (match.rule_id, match.variable) not in known]
+            matches = matches + hidden
+            if not hidden and (lapsed.would is None or tx.would is not None):
+                lapsed = None  # the expired exclusions changed nothing here
         # What was not decided was not let through.
         outcome = decided.outcome if decided is not None else Outcome.BLOCK
-        is_denied = tx.would is not None or (decided is not None and outcome is Outcome.BLOCK)
-        cause = tx.interruption or tx.would
-        head = tx.head
+        cause = tx.interruption or tx.would or (lapsed.would if lapsed is not None else None)
+        is_denied = cause is not None or (decided is not None and outcome is Outcome.BLOCK)
+        head, treatment, terms = tx.head, self._treatment, self._terms
+        mode = tx.mode
+        if treatment is not None and mode is treatment.mode and terms.mode is Mode.SAFE_BLOCK:
+            mode = terms.mode
         return Decision(
             time=tx.started,
             incident=self.incident,
             request_id=head.request_id,
             verdict=outcome,
-            mode=tx.mode,
+            mode=mode,
             would=Outcome.BLOCK if is_denied else Outcome.ALLOW,
             coverage=self._coverage,
             coverage_reason=self._reason,
@@ -366,13 +496,17 @@ class EngineInspection:
             client=head.client.host,
             route=head.route,
             phase=cause.phase if cause else (decided.phase if decided else phase),
-            score=tx.score,
+            score=max(tx.score, lapsed.score) if lapsed is not None else tx.score,
             status=decided.status if decided is not None and outcome is Outcome.BLOCK else 0,
             rule_id=cause.rule_id if cause else 0,
-            matches=tuple(tx.matches),
+            matches=tuple(matches),
             duration_us=((self._ended_ns or time.perf_counter_ns()) - self._started_ns) // 1000,
             app_executed=self._app_executed,
-            ruleset=self._inspector.ruleset_hash,
+            ruleset=terms.plan.ruleset.hash,
+            policies=terms.policies,
+            source=treatment.source if treatment is not None else None,
+            expired_exclusions=treatment.lapsed if treatment is not None and lapsed is not None else (),
+            shadow=self._shadow.shadow() if self._shadow is not None else None,
         )
 
 

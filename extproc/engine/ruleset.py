@@ -94,7 +94,8 @@ class BodySettings:
     """Which bodies are read, and how far.
 
     `is_type_guessed`: a body without a type that we know is read as what it looks like. `is_cut_forgiven`: a body of
-    which we were given the beginning alone is not malformed for having no end.
+    which we were given the beginning alone is not malformed for having no end. Of a request body over its limit the
+    first part is looked at (`..._partial`), nothing (`..._skipped`), or it is refused.
     """
 
     is_request_read: bool = True
@@ -103,6 +104,7 @@ class BodySettings:
     request_limit_bytes: int = 131_072
     is_request_excess_partial: bool = False
     is_cut_forgiven: bool = False
+    is_request_excess_skipped: bool = False
     response_limit_bytes: int = 524_288
     is_response_excess_partial: bool = True
     response_types: frozenset[bytes] = frozenset({b"text/plain", b"text/html", b"text/xml", b"application/json"})

@@ -7,7 +7,7 @@ each other as SecLang says.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
@@ -21,6 +21,7 @@ from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore
 from extproc.engine.matching import LARGE_BYTES
 from extproc.engine.plan import DETECTION_SCORE, Plan, Segment
 from extproc.engine.ruleset import BodySettings, Disruptive, Rule, Target
+from extproc.engine.treatment import Removal
 from extproc.engine.txblock import TxBlock
 from extproc.engine.variables import CHANGING, LATE_HEADERS, PHASE_TWO, VARIABLES, Pairs
 from extproc.model.deadline import Deadline
@@ -67,6 +68,7 @@ DETECTION_THRESHOLD = b"detection_threshold"
 DEFAULT_THRESHOLD = 5
 
 
+_NO_PINS: Mapping[bytes, bytes] = {}
 _NO_MATCH = Operator("noMatch", b"", lambda value: None)
 
 
@@ -126,6 +128,8 @@ class Transaction:
         self._tx_made: dict[bytes, None] = {}  # TX keys whose names came out of macros
         self._removed = 0
         self._removed_targets: list[tuple[int, CoversKey]] = []
+        self._removals: tuple[Removal, ...] = ()
+        self._pins: Mapping[bytes, bytes] = _NO_PINS
         self._resume = 0
         self._rule: Rule | None = None
         self._header_counts: dict[bytes, int] | None = None
@@ -133,6 +137,53 @@ class Transaction:
             if key == b"content-type":
                 self.processor = processor_for(value, b"")
                 break
+
+    def govern(self, bodies: BodySettings, pins: Mapping[bytes, bytes], removals: tuple[Removal, ...]) -> None:
+        """Before the first phase: limits, TX variables that no rule may change, what the rules may not look at."""
+        self.bodies = bodies
+        self.is_body_read = bodies.is_request_read
+        self.is_response_read = bodies.is_response_read
+        self._pins = pins
+        self._removals = removals
+        self._begin()
+
+    def _begin(self) -> None:
+        """What holds before a rule ran."""
+        self.tx.update(self._pins)
+        self._removed = 0
+        self._removed_targets.clear()
+        for removal in self._removals:
+            if removal.target is None:
+                self._removed |= removal.mask
+            else:
+                self._removed_targets.append((removal.mask, removal.target))
+
+    def deny(self, status: int) -> None:
+        """Refused before any rule ran (a deny list)."""
+        self._interrupt(Interruption(0, Phase.REQUEST_HEADERS, status))
+
+    def reads_as(self, other: Transaction) -> bool:
+        """Would a body be parsed as the other one parses it?"""
+        return (self.bodies, self.processor, self.is_body_read, self.is_body_forced) == (
+            other.bodies,
+            other.processor,
+            other.is_body_read,
+            other.is_body_forced,
+        )
+
+    def share(self, other: Transaction) -> None:
+        """What the other one worked out of the head of the same request."""
+        self.flags.update(other.flags)
+        self._values.update({name: pairs for name, pairs in other._values.items() if name not in PHASE_TWO})
+
+    def adopt(self, other: Transaction) -> None:
+        """The body as the other one parsed it, where `reads_as` said that both read it alike."""
+        self.body, self.parsed, self.processor = other.body, other.parsed, other.processor
+        self.is_body_forced = other.is_body_forced
+        for name in PHASE_TWO:
+            self._values.pop(name, None)
+        self.flags.update(other.flags)
+        self._values.update(other._values)
 
     # What the rules see
 
@@ -223,7 +274,7 @@ class Transaction:
         is_cut = len(body) > limit
         if is_cut:
             self._exceed("request-body-limit")
-            body = body[:limit]
+            body = b"" if self.bodies.is_request_excess_skipped else body[:limit]
         sent = b""
         encoding = b",".join([value for key, value in self.request_headers if key == b"content-encoding"])
         if encoding and body and self.interruption is None:
@@ -281,7 +332,7 @@ class Transaction:
         """The body is larger than what is looked at: refused, or looked at in part (SecRequestBodyLimitAction)."""
         self.flags["INBOUND_DATA_ERROR"] = 1
         self.note_partly(reason)
-        if not self.bodies.is_request_excess_partial:
+        if not (self.bodies.is_request_excess_partial or self.bodies.is_request_excess_skipped):
             self._interrupt(Interruption(0, Phase.REQUEST_BODY, 413))
 
     def request_trailers(self, trailers: Headers) -> None:
@@ -294,8 +345,7 @@ class Transaction:
         self.matches.clear()
         self.matched_vars = []
         self.would = None
-        self._removed = 0
-        self._removed_targets.clear()
+        self._begin()
 
     def response_head(self, head: ResponseHead) -> None:
         """The app's answer begins."""
@@ -398,10 +448,10 @@ class Transaction:
         self._resume = max(self._resume, variant.resume)
 
     def _is_touched(self, block: TxBlock) -> bool:
-        """Did a ctl remove a rule of the block, or a TX target of one?"""
-        return bool(self._removed & block.mask) or any(
-            mask & block.mask and target.collection == "TX" for mask, target in self._removed_targets
-        )
+        """Did a ctl remove a rule of the block, or a TX target of one? Would it set what is pinned?"""
+        if self._removed & block.mask or (self._pins and not block.writes.isdisjoint(self._pins)):
+            return True
+        return any(mask & block.mask and target.collection == "TX" for mask, target in self._removed_targets)
 
     def _run_block(self, block: TxBlock) -> None:
         tx = self.tx
@@ -566,7 +616,7 @@ class Transaction:
         value = setvar.value.expand(self.lookup)[:TX_BYTES]
         assignment = setvar.assignment
         if collection == "TX":
-            if key in self.tx or len(self.tx) < TX_VARIABLES:
+            if key not in self._pins and (key in self.tx or len(self.tx) < TX_VARIABLES):
                 assign(self.tx, key, assignment, value)
                 if not setvar.key.is_constant:
                     self._tx_made[key] = None

@@ -63,13 +63,19 @@ def keys_used(rule: Rule) -> set[bytes] | None:
 
 
 class TxBlock:
-    """Consecutive direct rules on TX alone. `mask` holds their bits, `span` every bit from first to last."""
+    """Consecutive direct rules on TX alone. `mask` holds their bits, `span` every bit from first to last.
 
-    __slots__ = ("_keys", "_memo", "mask", "span")
+    `writes`: the variables that they may set.
+    """
+
+    __slots__ = ("_keys", "_memo", "mask", "span", "writes")
 
     def __init__(self, rules: Sequence[Rule], keys: set[bytes]) -> None:
         self.mask = sum(1 << rule.index for rule in rules)
         self.span = (1 << rules[-1].index + 1) - (1 << rules[0].index)
+        self.writes = frozenset(
+            setvar.key.source for rule in rules for link in (rule, *rule.chain) for setvar in link.setvars
+        )
         self._keys = tuple(sorted(keys))
         self._memo: dict[Inputs, Outcome | None] = {}
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 MASK = b"[masked]"
@@ -88,11 +88,13 @@ Span: TypeAlias = tuple[int, int]
 class Masking:
     """How to mask. `extra_names` are further names of secret fields, whole, case ignored (`kundennummer`).
 
-    With `is_enabled` False every function gives back what it got.
+    `extra_looks` are compiled patterns (RE2, over bytes) of what further secrets look like, whole. With `is_enabled`
+    False every function gives back what it got.
     """
 
     extra_names: frozenset[str] = frozenset()
     is_enabled: bool = True
+    extra_looks: tuple[Any, ...] = ()
 
     def is_secret_name(self, name: bytes) -> bool:
         """Does a field of this name hold a secret? `userPassword`, `json.user.api-key`, `%70assword`."""
@@ -119,9 +121,10 @@ class Masking:
 
     def find(self, text: bytes, depth: int = 0) -> tuple[list[Span], list[bytes]]:
         """Where the secrets of a text are (in order, not overlapping), and what they say, decoded too."""
-        if not _SCREEN.search(text):
+        own = [found.span() for look in self.extra_looks for found in look.finditer(text)]
+        if not own and not _SCREEN.search(text):
             return [], []
-        plain = _merged([*self._named(text), *self._tagged(text), *self._parts(text), *_by_look(text)])
+        plain = _merged([*own, *self._named(text), *self._tagged(text), *self._parts(text), *_by_look(text)])
         secrets = [text[start:end] for start, end in plain]
         if depth == MAX_DECODINGS:
             return plain, secrets

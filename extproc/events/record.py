@@ -13,7 +13,7 @@ from typing import Any
 
 from extproc.events.masking import MASK, Masking
 from extproc.events.scrubber import Scrubber
-from extproc.model.verdict import Decision, Match
+from extproc.model.verdict import Decision, Match, Shadow
 
 SCHEMA = "extproc.decision/1"
 
@@ -33,8 +33,8 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 def encode(decision: Decision, masking: Masking = _DEFAULT) -> bytes:
     """The event of a decision, ending in a newline, at most MAX_EVENT_BYTES long.
 
-    Keys beside those of the schema: `rule` (the rule that decided, 0: none), `ruleset`, and
-    `matches_left_out` when matches did not fit.
+    Keys beside those of the schema: `rule` (the rule that decided, 0: none), `ruleset`, `policies`, `source`,
+    `expired_exclusions`, `shadow` (docs/POLICY.md), and `matches_left_out` when matches did not fit.
     """
     scrubber = Scrubber(masking, decision)
     event = _event(decision, scrubber)
@@ -86,7 +86,23 @@ def _event(decision: Decision, scrubber: Scrubber) -> dict[str, Any]:
         "app_executed": decision.app_executed,
         "rule": decision.rule_id,
         "ruleset": decision.ruleset,
+        "policies": list(decision.policies),
+        "source": decision.source,
+        "expired_exclusions": list(decision.expired_exclusions[:MAX_LISTED]),
+        "shadow": _shadow(decision.shadow),
         "matches": [],
+    }
+
+
+def _shadow(shadow: Shadow | None) -> dict[str, Any] | None:
+    if shadow is None:
+        return None
+    return {
+        "would": shadow.would.value,
+        "rule": shadow.rule_id,
+        "rule_ids": list(shadow.rule_ids[:MAX_LISTED]),
+        "score": shadow.score,
+        "ruleset": shadow.ruleset,
     }
 
 

@@ -24,6 +24,10 @@ class Deadline:
         self._slice_ns = slice_us * 1000
         self._slice_end_ns = now + self._slice_ns
 
+    def shorten(self, budget_us: int) -> None:
+        """End no later than this from now."""
+        self._end_ns = min(self._end_ns, self._clock() + budget_us * 1000)
+
     def start_slice(self) -> None:
         """Begin the next slice of work now."""
         self._slice_end_ns = self._clock() + self._slice_ns

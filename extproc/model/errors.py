@@ -52,3 +52,6 @@ class PolicyErrors(ConfigError):  # noqa: N818 - several at once, as SecLangErro
 
     def __str__(self) -> str:
         return self.message
+
+    def __reduce__(self) -> tuple[type, tuple[str, list[str]]]:
+        return type(self), (self.key, self.findings)

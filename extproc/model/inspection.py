@@ -19,6 +19,9 @@ from extproc.model.deadline import Deadline
 from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.verdict import Verdict
 
+LATE = "time-budget"
+"""The reason of `refuse` when the time for an inspection is used up."""
+
 Steps: TypeAlias = Generator[None, None, Verdict]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from extproc.model.answer import Templates
 from extproc.model.phase import Phase
 
 
@@ -45,7 +46,8 @@ class Verdict:
     """The answer to one message of the conversation.
 
     `rule_id` is the rule that decided (0: none did). `status` is the HTTP status of a block.
-    `location` is set by `redirect`. `rule_ids` are the logged matches so far.
+    `location` is set by `redirect`. `rule_ids` are the logged matches so far. `shadow` is what shadow rules would say
+    so far, "" without any; it changes no answer. `templates`: what a blocked client reads, None: the built-in pages.
     """
 
     outcome: Outcome
@@ -59,6 +61,19 @@ class Verdict:
     coverage_reason: str | None = None
     ruleset: str = ""
     location: bytes = b""
+    shadow: str = ""
+    templates: Templates | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What shadow rules would have decided; `would` is pending when they did not see the whole request."""
+
+    would: Outcome
+    rule_id: int
+    rule_ids: tuple[int, ...]
+    score: int
+    ruleset: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One transaction, decided: what an event says (INTERFACE: `extproc.decision/1`). Not masked yet."""
+    """One transaction, decided: what an event says (INTERFACE: `extproc.decision/1`). Not masked yet.
+
+    `policies`: those that held, as merged. `source`: the list of a policy that the client is in. `expired_exclusions`:
+    places (file:line) of those whose time is over and without which the rules would have said more; `would` and
+    `matches` count what they hide.
+    """
 
     time: float
     incident: str
@@ -110,3 +130,7 @@ class Decision:
     duration_us: int
     app_executed: bool = False
     ruleset: str = ""
+    policies: tuple[str, ...] = ()
+    source: str | None = None
+    expired_exclusions: tuple[str, ...] = ()
+    shadow: Shadow | None = None

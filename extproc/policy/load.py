@@ -32,26 +32,32 @@ _PLACEHOLDER = re.compile(rb"\$\{([^}]{0,40})\}?")
 _SCHEMA_LINE = re.compile(rb"^[\"']?schema[\"']?\s*:", re.MULTILINE)
 _TEMPLATES = ("html", "problem", "plain")
 
-KnownRules = Callable[[Exclusion], list[str]]
+UnknownRules = Callable[[Exclusion], list[str]]
 """What of an exclusion's rules and tags no loaded rule has, as sentences."""
 
 
-def load_policy(file: Path, unknown_rules: KnownRules | None = None) -> Policy:
-    """Read, check, build. `unknown_rules` None: whether rules exist is not looked at.
+def load_policy(file: Path) -> Policy:
+    """Read, check, build. Whether rules exist that it names, `require_rules` asks.
 
     Raises PolicyErrors with every finding of the file and of the files that it names.
     """
     loading = _Loading(file)
     policy = loading.load()
-    if policy is not None and unknown_rules is not None:
-        for scope in policy.scopes:
-            for given in _exclusions(scope):
-                for sentence in unknown_rules(given.value):
-                    loading.report.tell(given.line, sentence)
     findings = [line for report in loading.reports.values() for line in report.findings]
     if findings or policy is None:
         raise PolicyErrors(str(file), findings)
     return policy
+
+
+def require_rules(policy: Policy, unknown_rules: UnknownRules) -> None:
+    """Raises PolicyErrors when exclusions name rules or tags that there are not."""
+    report = Report(policy.file)
+    for scope in policy.scopes:
+        for given in _exclusions(scope):
+            for sentence in unknown_rules(given.value):
+                report.tell(given.line, sentence)
+    if report.findings:
+        raise PolicyErrors(policy.file, report.findings)
 
 
 def is_policy(file: Path) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from extproc.policy.definition import MODES
 from extproc.policy.model import DEFAULTS, Exclusion, Policy, Scope
@@ -61,6 +61,14 @@ class Effective:
         )
 
 
+class Fit(NamedTuple):
+    """What holds for a request, and its host and path as they were read; path None: it can be read in several ways."""
+
+    effective: Effective
+    host: str
+    path: bytes | None
+
+
 class Merger:
     """One policy, ready to be asked for each request. Holds only caches that grow up to a bound."""
 
@@ -75,17 +83,18 @@ class Merger:
         """Is there a policy of that name?"""
         return asked in self._by_name
 
-    def effective(self, asked: str, route: str, authority: bytes, path: bytes) -> tuple[Effective, bool]:
-        """(what holds for the request, is its path plain?). `asked`: the value of x-waf-policy.
+    def fit(self, asked: str, route: str, authority: bytes, path: bytes) -> Fit:
+        """What holds for a request. `asked`: the value of x-waf-policy.
 
         Of a path that apps may read in several ways the strictest reading counts.
         """
         readings = read_path(path)
         host = read_host(authority)
         if len(readings) == 1:
-            return self.merged(self._select(asked, route, host, readings[0])), True
+            return Fit(self.merged(self._select(asked, route, host, readings[0])), host, readings[0])
         found = {self._select(asked, route, host, reading) for reading in readings}
-        return max((self.merged(selection) for selection in sorted(found)), key=lambda one: one.strictness), False
+        strictest = max((self.merged(selection) for selection in sorted(found)), key=lambda one: one.strictness)
+        return Fit(strictest, host, None)
 
     def _select(self, asked: str, route: str, host: str, path: bytes) -> Selection:
         named = self._by_name.get(asked)

@@ -35,13 +35,13 @@ class Where:
     hosts: tuple[HostPattern, ...] = ()
     paths: tuple[PathPattern, ...] = ()
 
-    def covers(self, route: str, host: str, path: bytes) -> bool:
-        """`host` and `path` as `scopes` reads them."""
+    def covers(self, route: str, host: str, path: bytes | None) -> bool:
+        """`host` and `path` as `scopes` reads them; path None fits no pattern."""
         if self.routes and route not in self.routes:
             return False
         if self.hosts and not any(pattern.covers(host) for pattern in self.hosts):
             return False
-        return not self.paths or any(pattern.covers(path) for pattern in self.paths)
+        return not self.paths or (path is not None and any(pattern.covers(path) for pattern in self.paths))
 
     def weight(self, host: str, path: bytes) -> tuple[int, int, int]:
         """How much this says of a request that it covers: route, then host, then length of the path."""

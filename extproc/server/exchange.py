@@ -13,7 +13,7 @@ from functools import partial
 
 from extproc.model.deadline import Deadline
 from extproc.model.errors import ExtprocError, WireError
-from extproc.model.inspection import Inspection, Inspector, Steps
+from extproc.model.inspection import LATE, Inspection, Inspector, Steps
 from extproc.model.message import RequestHead
 from extproc.model.route import Beyond, Modes, Profile, modes, unbuffered, upgraded
 from extproc.model.verdict import Outcome, Verdict
@@ -293,7 +293,7 @@ class Exchange:
         except StopIteration as end:
             verdict = end.value
         else:
-            expire = partial(inspection.refuse, LATE_STATUS, "time-budget")
+            expire = partial(inspection.refuse, LATE_STATUS, LATE)
             verdict = await self._terms.scheduler.finish(steps, deadline, expire)
         if not isinstance(verdict, Verdict):
             raise ExtprocError("the inspection gave no verdict")

@@ -95,6 +95,8 @@ def _describe(answer: Any, verdict: Verdict, is_upgrade: bool) -> None:
     fields["coverage"].string_value = verdict.coverage
     fields["score"].number_value = verdict.score
     fields["ruleset"].string_value = verdict.ruleset
+    if verdict.shadow:
+        fields["shadow"].string_value = verdict.shadow
     if is_upgrade:
         fields["upgrade"].bool_value = True
 

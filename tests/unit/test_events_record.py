@@ -11,7 +11,7 @@ from extproc.events.masking import MAX_SCANNED_BYTES, Masking
 from extproc.events.record import MAX_EVENT_BYTES, MAX_LISTED, MAX_TEXT_BYTES, encode, time_text
 from extproc.events.scrubber import MAX_SCANNED_TOTAL_BYTES, MIN_KNOWN_BYTES, Scrubber
 from extproc.model.phase import Phase
-from extproc.model.verdict import Coverage, Decision, Match, Mode, Outcome
+from extproc.model.verdict import Coverage, Decision, Match, Mode, Outcome, Shadow
 
 MATCH = Match(
     rule_id=942100,
@@ -46,6 +46,10 @@ DECISION = Decision(
     matches=(MATCH,),
     duration_us=412,
     ruleset="9c1d",
+    policies=("defaults", "shop"),
+    source="suspicious",
+    expired_exclusions=("waf.yaml:4",),
+    shadow=Shadow(Outcome.ALLOW, 0, (7,), 3, "5e4d"),
 )
 
 ALLOWED = replace(DECISION, verdict=Outcome.ALLOW, would=Outcome.ALLOW, matches=())
@@ -83,6 +87,10 @@ def test_keys_and_values_of_the_schema() -> None:
         "app_executed": False,
         "rule": 949110,
         "ruleset": "9c1d",
+        "policies": ["defaults", "shop"],
+        "source": "suspicious",
+        "expired_exclusions": ["waf.yaml:4"],
+        "shadow": {"would": "allow", "rule": 0, "rule_ids": [7], "score": 3, "ruleset": "5e4d"},
         "matches": [
             {
                 "id": 942100,

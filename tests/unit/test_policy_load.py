@@ -16,7 +16,7 @@ from extproc.model.errors import PolicyErrors
 from extproc.policy import definition
 from extproc.policy.definition import json_schema
 from extproc.policy.known_rules import RuleNames
-from extproc.policy.load import MAX_FILE_BYTES, MAX_TEMPLATE_BYTES, expired, is_policy, load_policy
+from extproc.policy.load import MAX_FILE_BYTES, MAX_TEMPLATE_BYTES, expired, is_policy, load_policy, require_rules
 from extproc.policy.model import Policy
 from extproc.seclang.assemble import Sources, load_ruleset
 
@@ -259,7 +259,7 @@ def test_rules_that_do_not_exist(folder: Path, tmp_path: Path) -> None:
         "  - {tags: attack-sql, variables: ARGS:c, owner: a, reason: b}\n"
     )
     with pytest.raises(PolicyErrors) as refusal:
-        load_policy(write(folder, HEAD + text), names.unknown)
+        require_rules(load(folder, text), names.unknown)
     told = refusal.value.findings
     assert [int(one.split(":")[1]) for one in told] == [5, 6, 7]
     assert "the nearest is 1001" in told[0]

@@ -62,13 +62,13 @@ CASES: list[tuple[str, str, str, bytes, tuple[str, ...], str]] = [
 def test_who_wins(
     merger: Merger, asked: str, route: str, host: str, path: bytes, names: tuple[str, ...], mode: str
 ) -> None:
-    effective, is_plain = merger.effective(asked, route, host.encode(), path)
-    assert is_plain
+    effective, _, read = merger.fit(asked, route, host.encode(), path)
+    assert read is not None
     assert (effective.names, effective.value("mode")) == (names, mode)
 
 
 def test_fields_are_merged_one_by_one_and_exclusions_add_up(merger: Merger) -> None:
-    effective, _ = merger.effective("", "shop", b"x", b"/shop/cart/1")
+    effective = merger.fit("", "shop", b"x", b"/shop/cart/1").effective
     assert effective.names == ("defaults", "short-path", "long-path", "by-route")
     assert (effective.value("mode"), effective.value("paranoia"), effective.value("response")) == ("block", 4, None)
     assert [exclusion.rules for exclusion in effective.exclusions] == [((1, 1),), ((2, 2),)]
@@ -94,8 +94,8 @@ AMBIGUOUS = [
 
 @pytest.mark.parametrize("path", AMBIGUOUS)
 def test_an_odd_path_does_not_choose_the_weaker_policy(merger: Merger, path: bytes) -> None:
-    effective, is_plain = merger.effective("", "", b"x", path)
-    assert (effective.value("mode"), is_plain) == ("monitor", False)
+    effective, _, read = merger.fit("", "", b"x", path)
+    assert (effective.value("mode"), read) == ("monitor", None)
 
 
 PLAIN = [
