@@ -34,6 +34,7 @@ FILE_LIMIT_BYTES = 1_048_576
 
 BODY_LIMIT_RANGE_BYTES = (1024, 64 * 1024 * 1024)
 TIME_BUDGET_RANGE_MS = (10, 60_000)
+REQUEST_TIMEOUT_RANGE_MS = (0, 86_400_000)
 WORKERS_RANGE = (0, 64)
 TRUSTED_HOPS_RANGE = (0, 16)
 STREAMS_RANGE = (1, 1_000_000)
@@ -45,6 +46,7 @@ DEFAULT_HEALTH = "127.0.0.1:9003"
 DEFAULT_ADMIN = "127.0.0.1:9901"
 """Used by `serve` and `envoy-config`; `up` prefers sockets in a private folder and free ports."""
 
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*\.?")
 _NEAR = 0.7
 """difflib ratio from which an unknown name is taken for a slip of a known one."""
@@ -113,8 +115,23 @@ def _size(value: object) -> int:
     return _within(parse_size(_quantity(value)), BODY_LIMIT_RANGE_BYTES)
 
 
-def _duration_ms(value: object) -> int:
-    return _within(parse_duration_ms(_quantity(value)), TIME_BUDGET_RANGE_MS)
+def _size_or_0(value: object) -> int:
+    return 0 if value in (0, "0") and value is not False else _size(value)
+
+
+def _duration_ms(value: object, limits: tuple[int, int] = TIME_BUDGET_RANGE_MS) -> int:
+    return _within(parse_duration_ms(_quantity(value)), limits)
+
+
+def _media_types(value: object) -> tuple[str, ...]:
+    """`text/html` and the like in lower case; `*/*` alone is all of them: empty."""
+    found = tuple(item.lower() for item in _texts(value))
+    if found == ("*/*",):
+        return ()
+    for item in found:
+        if _MEDIA_TYPE.fullmatch(item) is None:
+            raise ValueError(f"must be media types such as text/html, or */* alone, not {item!r}")
+    return found
 
 
 def _quantity(value: object) -> str:
@@ -302,7 +319,27 @@ class Config:
         partial(_number, limits=TRUSTED_HOPS_RANGE),
         "proxies in front whose X-Forwarded-For entries are true; 0: the peer is the client",
     )
-    response: bool = setting(False, _switch, "inspect responses too (costs a round trip and buffers them)")
+    request_timeout: int = setting(
+        30_000,
+        partial(_duration_ms, limits=REQUEST_TIMEOUT_RANGE_MS),
+        "time until a request must be there whole, or the app have begun to answer it; then 408; 0: no limit",
+        unit="ms",
+        metavar="TIME",
+    )
+    response: bool = setting(False, _switch, "inspect responses too (costs a round trip and holds them back)")
+    response_types: tuple[str, ...] = setting(
+        ("text/plain", "text/html", "text/xml", "application/json"),
+        _media_types,
+        "responses whose bodies are inspected; all others flow, by their headers; */* is all",
+        metavar="TYPE",
+    )
+    response_limit: int = setting(
+        0,
+        _size_or_0,
+        "how much of a response's body is inspected, at most body_limit, and 0 means that; the rest passes",
+        unit="bytes",
+        metavar="SIZE",
+    )
     events: str = setting("", _text, "write one JSON line per decision; - is stdout", metavar="FILE|-")
     lines: str = setting(
         "auto",
@@ -473,7 +510,9 @@ def shown_default(definition: Setting) -> str:
     if definition.name == "body_limit":
         return f"{default // 1024}KiB"
     if definition.unit == "ms":
-        return f"{default}ms"
+        return f"{default}ms" if default % 1000 else f"{default // 1000}s"
+    if default and isinstance(default, tuple):
+        return ", ".join(default)
     if isinstance(default, bool):
         return str(default).lower()
     return "" if default in ((), "") else str(default)

@@ -86,6 +86,7 @@ def proxy_settings(config: Config, engine: tuple[str, ...], admin: str, log: str
         trusted_hops=config.trusted_hops,
         inspect_response=config.response,
         routes=config.routes,
+        request_timeout_ms=config.request_timeout,
         accepted_risks=_accepted(config),
         patch=load(Path(config.envoy_patch)) if config.envoy_patch else None,
         patch_source=config.envoy_patch,

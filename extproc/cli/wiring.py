@@ -130,7 +130,19 @@ def body_settings(config: Config) -> BodySettings:
         is_response_read=config.response,
         is_type_guessed=not config.crs,
         request_limit_bytes=config.body_limit,
+        response_limit_bytes=response_limit(config),
+        response_types=frozenset(kind.encode() for kind in config.response_types),
     )
+
+
+def response_limit(config: Config) -> int:
+    """Bytes. Raises ConfigError when Envoy would not hold as much."""
+    if config.response_limit > config.body_limit:
+        raise ConfigError(
+            config.sources["response_limit"],
+            f"must be at most body_limit, {config.body_limit} bytes: Envoy holds as much of either",
+        )
+    return config.response_limit or config.body_limit
 
 
 def route_bodies(routes: Iterable[Route], general: BodySettings) -> dict[str, BodySettings]:

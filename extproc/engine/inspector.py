@@ -29,6 +29,9 @@ DENIED_STATUS = 403
 CLOSING_BUDGET_US = 50_000
 """Time that the logging phase may take once an exchange is over, microseconds."""
 
+STREAM_TYPES = (b"text/event-stream", b"application/grpc", b"multipart/x-mixed-replace")
+"""Bodies of these have no end to wait for, so they flow whatever was configured."""
+
 _log = logging.getLogger(__name__)
 
 MakeTransaction: TypeAlias = Callable[[Plan, RequestHead, Mode, PersistentStore, str, float], Transaction]
@@ -513,4 +516,7 @@ class EngineInspection:
 def _is_read(settings: BodySettings, headers: Iterable[tuple[bytes | None, bytes]]) -> bool:
     """Is a response with these headers of a type that is looked at?"""
     content_type = next((value for key, value in headers if key == b"content-type"), b"")
-    return not settings.response_types or content_type.partition(b";")[0].strip().lower() in settings.response_types
+    media = content_type.partition(b";")[0].strip().lower()
+    if media.startswith(STREAM_TYPES):
+        return False
+    return not settings.response_types or media in settings.response_types

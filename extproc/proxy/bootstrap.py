@@ -68,6 +68,7 @@ class ProxySettings:
     trusted_hops: int = 0
     inspect_response: bool = False
     routes: tuple[Route, ...] = ()
+    request_timeout_ms: int = 30_000
     access_log: str | None = None
     accepted_risks: tuple[str, ...] = ()
     patch: dict[str, Any] | None = None
@@ -126,6 +127,7 @@ def _fill(settings: ProxySettings) -> str:
         "body_limit_bytes": settings.body_limit_bytes,
         "trusted_hops": settings.trusted_hops,
         "access_log": settings.access_log,
+        "request_timeout": f"{settings.request_timeout_ms / 1000:g}s",
         "message_timeout": f"{(settings.time_budget_ms + ANSWER_MARGIN_MS) / 1000:.3f}s",
         "processing_mode": modes(Profile.STANDARD, Beyond.REFUSE, settings.inspect_response)._asdict(),
         "override_modes": [render_override(mode) for mode in overrides(settings.routes, settings.inspect_response)],

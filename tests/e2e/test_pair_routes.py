@@ -158,3 +158,15 @@ def test_a_stream_is_answered_while_it_goes_on(start_pair: Any) -> None:
             connection.sendall(start % b"/elsewhere")
             with pytest.raises(TimeoutError):
                 connection.recv(4096)
+
+
+def test_a_request_that_trickles_is_ended_in_time(start_pair: Any, tools: Any) -> None:
+    """408 for the client, and an event that says that the request was not whole."""
+    with StreamingApp() as streaming:
+        pair = start_pair(streaming.port, *FLAGS, "--request-timeout", "1s").await_start()
+        start = b"POST %b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+        with socket.create_connection(("127.0.0.1", pair.port), timeout=10) as connection:
+            connection.sendall(start % b"/elsewhere")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+        [event] = tools.wait_for(lambda: [e for e in pair.events if e["path"] == "/elsewhere"], 5, "event")
+        assert (event["verdict"], event["coverage"]) == ("block", "partly")

@@ -75,6 +75,15 @@ def test_what_is_not_needed_is_not_imported(module: str, absent: str) -> None:
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
+def test_the_limit_of_a_response_is_the_bodys_unless_said_otherwise() -> None:
+    from extproc.cli.wiring import response_limit
+
+    assert response_limit(Config(body_limit=4096)) == 4096
+    assert response_limit(Config(body_limit=4096, response_limit=4096)) == 4096
+    with pytest.raises(ConfigError, match="--response-limit: must be at most body_limit, 4096 bytes"):
+        response_limit(Config(body_limit=4096, response_limit=4097, sources={"response_limit": "--response-limit"}))
+
+
 def test_the_server_gets_what_the_settings_say() -> None:
     from extproc.cli.serve import server_settings
 

@@ -77,6 +77,10 @@ VALUES: list[tuple[str, object, object]] = [
     ("response", "yes", True),
     ("response", False, False),
     ("upgrade_paths", "/ws,/live", ("/ws", "/live")),
+    ("request_timeout", "1m", 60_000),
+    ("request_timeout", 0, 0),
+    ("response_types", "Text/HTML,text/plain", ("text/html", "text/plain")),
+    ("response_types", "*/*", ()),
 ]
 
 
@@ -120,6 +124,9 @@ REFUSED: list[tuple[str, object, str]] = [
     ("drain_seconds", 601, "between 0 and 600"),
     ("response", "maybe", "must be true or false"),
     ("upgrade_paths", "ws", "begin with /"),
+    ("request_timeout", "25h", "between 0 and 86400000"),
+    ("response_types", "html", "such as text/html"),
+    ("response_types", "text/*", "such as text/html"),
     ("rules", [1], "must be a text"),
     ("rules", {"a": 1}, "must be a list"),
     ("events", "a\nb", "control characters"),
