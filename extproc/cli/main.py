@@ -37,6 +37,9 @@ COMMANDS: dict[str, Command] = {
     "attach": Command("extproc.cli.attach", "put the pair beside an app: Kubernetes manifests in, patched ones out"),
     "detach": Command("extproc.cli.detach", "take the pair out of manifests again, to the byte"),
     "policy": Command("extproc.cli.policy", "what a policy says of a request and where; the schema of policy files"),
+    "inject-certificate": Command(
+        "extproc.cli.inject_certificate", "the injector's certificate, where there is no cert-manager"
+    ),
     "inject-server": Command(
         "extproc.cli.inject_server", "the admission webhook that puts the pair into labelled pods"
     ),

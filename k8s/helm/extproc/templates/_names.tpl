@@ -1,0 +1,15 @@
+{{- define "extproc.labels" -}}
+app.kubernetes.io/name: extproc
+app.kubernetes.io/part-of: extproc
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
+{{- define "extproc.image" -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end }}
+{{- end -}}
+
+{{- define "extproc.secret" -}}
+{{ with .Values.injector.certificate }}{{ if eq .method "existing" }}{{ .existingSecret }}{{ else }}extproc-injector-tls{{ end }}{{ end }}
+{{- end -}}

@@ -1,0 +1,151 @@
+"""The chart, rendered by a real helm: valid in every profile, and object by object what kustomize renders."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from certificates import make_authority, write_certificate
+from helm_binary import find_helm
+from manifests import REPO, Tree, documents, findings, kustomize, of_kind, restricted_findings, schema_errors
+from test_injector import HOST, Injector
+
+CHART = REPO / "k8s" / "helm" / "extproc"
+FOREIGN = ("monitoring.coreos.com/v1", "cert-manager.io/v1")
+PROFILES: dict[str, list[str]] = {
+    "defaults": [],
+    "cert-manager, everything": [
+        "injector.certificate.method=cert-manager",
+        "central.enabled=true",
+        "central.podMonitor.enabled=true",
+        "injector.podMonitor.enabled=true",
+    ],
+    "central alone, without autoscaling": [
+        "injector.enabled=false",
+        "central.enabled=true",
+        "central.autoscaling.enabled=false",
+        "central.replicas=5",
+    ],
+    "a Secret of one's own": [
+        "injector.certificate.method=existing",
+        "injector.certificate.existingSecret=mine",
+        "injector.certificate.caBundle=Zm9v",
+        "injector.failurePolicy=Ignore",
+    ],
+    "own images": [
+        "image.engine.repository=r.example/extproc",
+        f"image.engine.digest=sha256:{'0' * 64}",
+        "image.envoy.repository=r.example/envoy",
+        "image.envoy.tag=v1",
+        "imagePullSecrets[0].name=pull",
+        "mode=block",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def helm() -> Path:
+    found = find_helm()
+    if isinstance(found, str):
+        print(f"the chart is not rendered: {found}")
+        pytest.skip(found)
+    return found
+
+
+def render(helm: Path, values: list[str], *flags: str) -> subprocess.CompletedProcess[str]:
+    sets = [flag for value in values for flag in ("--set", value)]
+    command = [helm, "template", "waf", CHART, "-n", "extproc-system", "--kube-version", "1.37.0", *sets, *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def trees(helm: Path, values: list[str]) -> list[Tree]:
+    done = render(helm, values)
+    assert done.returncode == 0, done.stderr
+    return documents(done.stdout)
+
+
+def test_lint(helm: Path) -> None:
+    done = subprocess.run([helm, "lint", "--strict", CHART], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", PROFILES.values(), ids=PROFILES)
+def test_valid(helm: Path, values: list[str], tmp_path: Path) -> None:
+    core = [tree for tree in trees(helm, values) if tree["apiVersion"] not in FOREIGN]
+    file = tmp_path / "core.yaml"
+    file.write_text(yaml.safe_dump_all(core))
+    assert schema_errors(file) == ""
+    assert findings(core) == []
+    pods = [tree["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for tree in of_kind(core, kind)]
+    for pod in (*pods, *(tree["spec"] for tree in of_kind(core, "Pod"))):
+        assert list(restricted_findings(pod)) == []
+
+
+def plain(tree: Tree) -> Any:
+    """Without what only says who rendered it."""
+    annotations = tree["metadata"].get("annotations")
+    rest = {key: value for key, value in tree.items() if key != "metadata"}
+    return {**rest, "annotations": annotations, "namespace": tree["metadata"].get("namespace")}
+
+
+def by_name(found: list[Tree]) -> dict[tuple[str, str], Any]:
+    return {(tree["kind"], tree["metadata"]["name"]): plain(tree) for tree in found if tree["kind"] != "Namespace"}
+
+
+def test_the_injector_is_what_kustomize_renders(helm: Path) -> None:
+    chart = by_name(trees(helm, ["injector.certificate.method=cert-manager"]))
+    assert chart.pop(("Pod", "extproc-test"))
+    assert chart == by_name(documents(kustomize(REPO / "k8s" / "injector")))
+
+
+def test_the_central_engine_is_what_kustomize_renders(helm: Path) -> None:
+    chart = by_name(trees(helm, ["injector.enabled=false", "central.enabled=true"]))
+    shipped = by_name(documents(kustomize(REPO / "k8s" / "overlays" / "central")))
+    deployment = shipped[("Deployment", "extproc-engine")]
+    assert deployment["spec"].pop("replicas") == 2  # the autoscaler's business in the chart
+    assert chart == shipped
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("mode=blok", "mode"),
+        ("injector.replicas=0", "replicas"),
+        ("injektor.enabled=true", "injektor"),
+        ("injector.certificate.method=existing", "existingSecret"),
+        ("image.engine.digest=latest", "digest"),
+        ("central.autoscaling.cpuUtilization=200", "cpuUtilization"),
+    ],
+)
+def test_wrong_values_are_refused(helm: Path, value: str, said: str) -> None:
+    done = render(helm, [value])
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_notes_hold_the_two_requests(helm: Path) -> None:
+    command = [helm, "install", "waf", CHART, "-n", "extproc-system", "--dry-run=client"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "curl -i 'localhost:8080/?q=tea'" in done.stdout
+    assert "curl -i 'localhost:8080/?q=%27%20OR%201=1--'" in done.stdout
+    assert "nothing is blocked, only reported" in done.stdout
+
+
+def test_what_helm_test_runs_passes_against_the_injector(helm: Path, tmp_path: Path) -> None:
+    """The pod's own command, outside a cluster: the same script, the address of this machine."""
+    (pod,) = of_kind(trees(helm, []), "Pod")
+    (container,) = pod["spec"]["containers"]
+    write_certificate(tmp_path, make_authority("test CA"), HOST)
+    injector = Injector(tmp_path)
+    try:
+        url = f"https://127.0.0.1:{injector.port}/mutate"
+        command = [sys.executable, *container["command"][1:], *container["args"], url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (0, "a labelled pod gets the pair\n"), done.stderr
+    finally:
+        injector.stop()
