@@ -12,6 +12,7 @@ from pathlib import Path
 from extproc.cli.addresses import engine_addresses, free_address, refuse_taken
 from extproc.cli.envoy_config import access_log, proxy_settings, risk_lines
 from extproc.cli.flags import add_flags, given_flags, require, resolve_arguments
+from extproc.cli.open_files import raise_limit
 from extproc.cli.pair import Pair, PairPlan
 from extproc.cli.private_folder import private_folder
 from extproc.config import SETTINGS, SOCKET_PATH_LIMIT_BYTES, Config
@@ -37,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(SETTINGS["app"].flag, f"{config.app} is where Envoy is to listen; name the app's own port")
     binary = find_envoy(config.envoy)
     refuse_taken("listen", config.listen)
+    if (told := raise_limit()) is not None:
+        _say(told)
     with private_folder() as folder:
         return Pair(_plan(config, given_flags(arguments), arguments.config, binary, folder)).run()
 

@@ -197,6 +197,19 @@ def test_a_busy_port_is_one_sentence_and_starts_nothing(start_pair: Any, app: An
     assert f"--listen: cannot listen on 127.0.0.1:{pair.port}: Address already in use" in line
 
 
+def test_too_few_open_files_are_told(app: Any, tools: Any, tmp_path: Path, envoy_binary: Path) -> None:
+    """The pair works with them, up to as many connections."""
+    flags = ["--listen", f"127.0.0.1:{tools.free_port()}", "--app", f"127.0.0.1:{app.port}", "--workers", "1"]
+    command = ["bash", "-c", 'ulimit -n 2048 && exec "$@"', "bash", sys.executable, "-m", "extproc", "up", *flags]
+    said = tmp_path / "stderr"
+    with said.open("wb") as stderr, subprocess.Popen(command, stderr=stderr) as up:
+        try:
+            tools.wait_for(lambda: "try, in another" in said.read_text(), tools.START_LIMIT_S, "start")
+        finally:
+            up.terminate()
+    assert "limited to 2048 (ulimit -Hn)" in said.read_text().splitlines()[0]
+
+
 def test_no_envoy_anywhere(app: Any, tools: Any, tmp_path: Path, envoy_binary: Path) -> None:
     """A Python without the extra, and no Envoy on PATH: played by a link to this one elsewhere."""
     (tmp_path / "python").symlink_to(sys.executable)
