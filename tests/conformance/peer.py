@@ -265,9 +265,10 @@ class Peer:
         finally:
             other.close()
 
-    def open(self, compression: grpc.Compression | None = None, timeout_s: float = CALL_TIMEOUT_S) -> Stream:
+    def open(self, compression: grpc.Compression | None = None, timeout_s: float | None = None) -> Stream:
         call = self._channel.stream_stream(PROCESS)
-        return Stream(lambda messages: call(messages, timeout=timeout_s, compression=compression))
+        limit_s = CALL_TIMEOUT_S if timeout_s is None else timeout_s
+        return Stream(lambda messages: call(messages, timeout=limit_s, compression=compression))
 
     def talk(self, *messages: pb.ProcessingRequest | bytes, compression: grpc.Compression | None = None) -> Result:
         """Sends all at once, half-closes and reads to the end."""

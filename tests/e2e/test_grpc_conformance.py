@@ -10,11 +10,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.conformance import fault_table
 
 ROOT = Path(__file__).resolve().parents[2]
 OFFICIAL = ROOT / ".venv-official" / "bin" / "python"
@@ -97,26 +100,36 @@ def test_reflection_is_behind_its_flag() -> None:
         assert run_suite(address, "-k", "G35") == {"G35": "FAILED"}
 
 
-# Cases that only this fault breaks: `sound` passes them.
-FOUND_BY = {
-    "ok-close": {"G03", "G04", "G43"},
-    "double": {"G01", "G03", "G05", "G20", "G41"},
-    "value": {"G02", "G04", "G22", "G24"},
-    "wrong-kind": {"G01", "G03", "G04", "G05", "G20"},
-    "empty": {"G01", "G02", "G03", "G04", "G20", "G22"},
-}
+ALL_CASES = {f"G{number:02}" for number in range(1, 45)}
 
 
-def test_a_sound_little_server_passes_what_the_faulty_ones_fail() -> None:
-    address = free_address()
-    with serving([OFFICIAL, SUITE / "servers" / "faulty.py", address, "sound"], address):
-        table = run_suite(address)
-    assert {table[case] for cases in FOUND_BY.values() for case in cases} == {"passed"}
+def test_every_case_is_failed_by_a_fault_and_every_fault_by_a_case() -> None:
+    """What the table in the docs says; the next test asks the servers."""
+    table = fault_table.read()
+    assert list(table) == list(fault_table.faults())
+    assert all(table.values())
+    assert {case for cases in table.values() for case in cases} == ALL_CASES
 
 
-@pytest.mark.parametrize("fault", sorted(FOUND_BY))
-def test_the_suite_finds_the_fault(fault: str) -> None:
-    address = free_address()
-    with serving([OFFICIAL, SUITE / "servers" / "faulty.py", address, fault], address):
-        table = run_suite(address)
-    assert {case: table[case] for case in FOUND_BY[fault]} == dict.fromkeys(FOUND_BY[fault], "FAILED")
+@pytest.mark.slow
+def test_the_suite_finds_the_faults() -> None:
+    """Each case meets the most particular fault that it finds; a fault left over meets its rarest case."""
+    table = fault_table.read()
+    often = Counter(case for cases in table.values() for case in cases)
+    plan: defaultdict[str, set[str]] = defaultdict(set)
+    for case in ALL_CASES:
+        plan[min((fault for fault in table if case in table[fault]), key=lambda fault: len(table[fault]))].add(case)
+    for fault in table.keys() - plan.keys():
+        plan[fault].add(min(table[fault], key=lambda case: often[case]))
+    found = fault_table.find([f"{fault}:{','.join(cases)}" for fault, cases in plan.items()])
+    missed = {(fault, case): said for fault, told in found.items() for case, said in told.items() if said != "FAILED"}
+    assert not missed
+    assert {fault: set(told) for fault, told in found.items()} == plan
+
+
+@pytest.mark.slow
+def test_a_sound_server_holds_all_and_one_that_does_nothing_fails_where_it_should() -> None:
+    found = fault_table.find(["sound", "no-op"])
+    assert found["sound"] == dict.fromkeys(ALL_CASES, "passed")
+    failed = set(fault_table.read()["no-op"])
+    assert found["no-op"] == {case: "FAILED" if case in failed else "passed" for case in ALL_CASES}
