@@ -1,23 +1,24 @@
 """One value against many rules: transformation tree, prefilter, operators, and a memo of what came out.
 
 A *value class* is the set of rules (a mask of their bits) that a variable must be tried against. Many
-variables share a class: every ARGS without a rule of its own, say. For a class the transformation chains
-of its rules form a tree, so that a step shared by ten rules runs once; a value that holds none of a
-step's trigger bytes skips the step altogether. What remains is scanned once per distinct text, and only
-the rules that the prefilter names are run.
+variables share a class: every ARGS without a rule of its own, say. The shape of a value (`shapes`) says
+which of the rules and of their transformations (`steps`) can matter to it. What remains is scanned once per
+distinct text, and only the rules that the prefilter names are run.
 
 Operators are pure, so values may be matched ahead of rule order; actions run later, in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
 from extproc.detection.contract import Place
 from extproc.detection.inspection import Panel
 from extproc.detection.ladder import is_plain, ladder
 from extproc.engine.ruleset import Rule
+from extproc.engine.shapes import ByteWords, Shape, Shapes
+from extproc.engine.steps import Step, tree_of
 from extproc.model.deadline import Deadline
 from extproc.operators.contract import Captures
 from extproc.operators.detectors import Detected
@@ -31,9 +32,6 @@ LEFT_OUT = -1
 T = TypeVar("T")
 
 Test: TypeAlias = Callable[[bytes], Captures | None]
-
-Entry: TypeAlias = tuple[int, Callable[[bytes], bytes], int, int]
-"""(slot of the source text, transformation, rules of this text, rules only if the step changed it)."""
 
 LARGE_BYTES = 4096
 """A longer value is matched in slices."""
@@ -50,23 +48,26 @@ MEMO_CLASSES_VALUES = 40_000
 SHORT_BYTES = 16
 """Values shorter than this skip the rules that need more bytes."""
 
-RESIDUALS = 2048
-"""Remembered residuals (the trigger bytes of a value) of a class."""
 
+class Candidates(ByteWords, Protocol):
+    """The prefilter: a lower-case text → mask of the rules that may match it. `held`: see `ByteWords`."""
 
-class Candidates(Protocol):
-    """The prefilter: a lower-case text → mask of the rules that may match it."""
-
-    def candidates(self, text: bytes, /) -> int: ...
+    def candidates(self, text: bytes, held: int | None = None, /) -> int: ...
 
 
 class EveryRule:
     """The prefilter switched off: every rule may match. For tests and comparisons."""
 
+    byte_words: frozenset[int] = frozenset()
+
     def __init__(self, mask: int) -> None:
         self._mask = mask
 
-    def candidates(self, text: bytes, /) -> int:
+    def held_by(self, values: Iterable[int], /) -> int:
+        """Nothing is looked for."""
+        return 0
+
+    def candidates(self, text: bytes, held: int | None = None, /) -> int:
         """All rules."""
         return self._mask
 
@@ -147,28 +148,14 @@ def rule_test(rule: Rule) -> Test:
 class ValueClass:
     """The rules of one mask, ready to run against a value."""
 
-    __slots__ = (
-        "_always",
-        "_by_residual",
-        "_by_signature",
-        "_detection",
-        "_memo_old",
-        "_nodes",
-        "_plain",
-        "_prefilter",
-        "_root",
-        "_short",
-        "_signature_of",
-        "_tests",
-        "_transformations",
-        "young",
-    )
+    __slots__ = ("_detection", "_memo_old", "_prefilter", "_root", "_shapes", "_short", "_tests", "young")
 
     def __init__(
         self,
         rules: Sequence[Rule],
         tests: Sequence[Test | None],
         prefilter: Candidates,
+        shapes: Shapes,
         place: Place,
         gates: Mapping[str, tuple[int, ...]],
     ) -> None:
@@ -178,80 +165,14 @@ class ValueClass:
         rules = [rule for rule in rules if not is_detection(rule)] if detecting else rules
         self._tests = tests
         self._prefilter = prefilter
-        self._root = 0
-        # nodes: (parent node or -1, number of the transformation, mask, mask of multiMatch rules)
-        self._nodes: list[list[int]] = []
-        self._transformations: list[Callable[[bytes], bytes]] = []
-        numbers: dict[str, int] = {}
-        triggers: list[frozenset[int] | None] = []
-        known: dict[tuple[int, int], int] = {}
-        for rule in rules:
-            bit = 1 << rule.index
-            if rule.is_multi_match or not rule.transformations:
-                self._root |= bit
-            node = -1
-            for position, transformation in enumerate(rule.transformations):
-                number = numbers.get(transformation.name)
-                if number is None:
-                    number = numbers[transformation.name] = len(self._transformations)
-                    self._transformations.append(transformation.apply)
-                    triggers.append(transformation.triggers)
-                child = known.get((node, number))
-                if child is None:
-                    child = known[(node, number)] = len(self._nodes)
-                    self._nodes.append([node, number, 0, 0])
-                node = child
-                if rule.is_multi_match:
-                    self._nodes[node][3] |= bit
-                elif position == len(rule.transformations) - 1:
-                    self._nodes[node][2] |= bit
-        self._signature_of = [0] * 256
-        self._always = 0
-        for number, some in enumerate(triggers):
-            if some is None:
-                self._always |= 1 << number
-                continue
-            for byte in some:
-                self._signature_of[byte] |= 1 << number
-        self._plain = bytes(byte for byte in range(256) if not self._signature_of[byte])
+        self._shapes = shapes
+        self._root = tree_of(rules, shapes.quiet_set)
         self._short = [
             sum(1 << rule.index for rule in rules if rule.is_negated or _min_bytes(rule) <= length)
             for length in range(SHORT_BYTES)
         ]
-        self._by_signature: dict[int, tuple[int, list[Entry]]] = {}
-        self._by_residual: dict[bytes, tuple[int, list[Entry]]] = {}
         self.young: dict[bytes, tuple[Fired, ...]] = {}
         self._memo_old: dict[bytes, tuple[Fired, ...]] = {}
-
-    def program(self, value: bytes) -> tuple[int, list[Entry]]:
-        """The part of the tree that can change this value: (rules of the raw text, entries)."""
-        residual = value.translate(None, self._plain)
-        program = self._by_residual.get(residual)
-        if program is not None:
-            return program
-        signature = self._always
-        for byte in set(residual):
-            signature |= self._signature_of[byte]
-        program = self._by_signature.get(signature)
-        if program is None:
-            program = self._by_signature[signature] = self._prune(signature)
-        if len(residual) <= SHORT_BYTES:
-            if len(self._by_residual) >= RESIDUALS:
-                self._by_residual.clear()
-            self._by_residual[residual] = program
-        return program
-
-    def _prune(self, signature: int) -> tuple[int, list[Entry]]:
-        root, entries, slots = self._root, [], {-1: 0}
-        for number, (parent, transformation, mask, multi) in enumerate(self._nodes):
-            slot = slots[parent]
-            if slot == 0 and not signature >> transformation & 1:
-                slots[number] = 0
-                root |= mask
-                continue
-            entries.append((slot, self._transformations[transformation], mask, multi))
-            slots[number] = len(entries)
-        return root, entries
 
     # `young` is read by whoever is in a hurry; only `remember` and `forget` write it.
 
@@ -278,123 +199,124 @@ class ValueClass:
 
     def match(self, value: bytes, scanned: dict[bytes, int]) -> tuple[Fired, ...]:
         """Every rule of the class that matches. `scanned` keeps the prefilter's answers of a transaction."""
-        mask, entries = self.program(value)
-        tests = self._tests
-        low = value.lower()
-        candidates = scanned.get(low)
-        if candidates is None:
-            candidates = scanned[low] = self._prefilter.candidates(low)
-        todo = candidates & mask
-        if len(value) < SHORT_BYTES:
-            todo &= self._short[len(value)]
+        shapes, root = self._shapes, self._root
+        residual = value.translate(shapes.fold, shapes.quiet)
+        shape = shapes.known.get(residual) or shapes.find(residual)
+        mask, _, steps = shape.programs.get(root) or root.program(shape, shapes)
         fired: list[Fired] = []
+        if mask:
+            self._try(mask, value, shape, scanned, fired)
+        if self._detection is not None:
+            fired += run(self._detection.steps(value, scanned))
+        if steps:
+            self._walk(steps, value, shape, scanned, fired)
+        return tuple(fired)
+
+    def _walk(
+        self, steps: tuple[Step, ...], source: bytes, shape: Shape, scanned: dict[bytes, int], fired: list[Fired]
+    ) -> None:
+        shapes = self._shapes
+        for step in steps:
+            text = step.apply(source)
+            if text == source:
+                text, shape_of_text = source, shape
+                mask, _, following = shape.programs.get(step) or step.program(shape, shapes)
+            else:
+                shape_of_text = shapes.of_transformed(text)
+                _, mask, following = shape_of_text.programs.get(step) or step.program(shape_of_text, shapes)
+            if mask:
+                self._try(mask, text, shape_of_text, scanned, fired)
+            if following:
+                self._walk(following, text, shape_of_text, scanned, fired)
+
+    def _try(self, mask: int, text: bytes, shape: Shape, scanned: dict[bytes, int], fired: list[Fired]) -> None:
+        """The operators of those rules of the mask that the prefilter names."""
+        if len(text) < SHORT_BYTES:
+            mask &= self._short[len(text)]
+            if not mask:
+                return
+        low = text.lower()
+        named = scanned.get(low)
+        if named is None:
+            named = scanned[low] = self._prefilter.candidates(low, shape.held)
+        todo = named & mask
+        tests = self._tests
         while todo:
             bit = todo & -todo
             todo ^= bit
             index = bit.bit_length() - 1
-            captures = tests[index](value)  # type: ignore[misc]
+            captures = tests[index](text)  # type: ignore[misc]
             if captures is not None:
-                fired.append((index, value, captures))
-        if self._detection is not None:
-            fired += run(self._detection.steps(value, scanned))
-        if not entries:
-            return tuple(fired)
-        texts, masks = [value], [candidates]
-        for slot, transform, mask, multi in entries:
-            source = texts[slot]
-            text = transform(source)
-            texts.append(text)
-            if text == source:
-                candidates = masks[slot]
-            else:
-                mask |= multi
-                low = text.lower()
-                known = scanned.get(low)
-                if known is None:
-                    known = scanned[low] = self._prefilter.candidates(low)
-                candidates = known
-            masks.append(candidates)
-            todo = candidates & mask
-            if todo and len(text) < SHORT_BYTES:
-                todo &= self._short[len(text)]
-            while todo:
-                bit = todo & -todo
-                todo ^= bit
-                index = bit.bit_length() - 1
-                captures = tests[index](text)  # type: ignore[misc]
-                if captures is not None:
-                    fired.append((index, text, captures))
-        return tuple(fired)
+                fired.append((index, text, captures))
 
     def match_in_slices(self, value: bytes, deadline: Deadline) -> Generator[None, None, tuple[Fired, ...]]:
         """The same for a large value: yields whenever the slice is over."""
-        mask, entries = self.program(value)
-        candidates = self._prefilter.candidates(value.lower())
-        texts, masks, fired = [value], [candidates], []
+        shapes = self._shapes
+        fired: list[Fired] = []
         if self._detection is not None:
-            steps = self._detection.steps(value, None)
+            detecting = self._detection.steps(value, None)
             while True:
                 try:
-                    next(steps)
+                    next(detecting)
                 except StopIteration as end:
                     fired += end.value
                     break
                 if deadline.is_slice_over():
                     yield
-        todo = candidates & mask
-        step = 0
-        while True:
+        # (steps that are left, their text, its shape, what the prefilter named in it)
+        stack: list[tuple[list[Step], bytes, Shape, int]] = [([self._root], value, shapes.of(value), -1)]
+        while stack:
+            steps, source, shape, named = stack[-1]
+            if not steps:
+                stack.pop()
+                continue
+            step = steps.pop(0)
+            text = source if step is self._root else step.apply(source)
+            if deadline.is_slice_over():
+                yield
+            if text == source:
+                text = source
+                mask, _, following = shape.programs.get(step) or step.program(shape, shapes)
+            else:
+                shape, named = shapes.of_transformed(text), -1
+                _, mask, following = shape.programs.get(step) or step.program(shape, shapes)
+            if named < 0 and (mask or following):
+                named = self._prefilter.candidates(text.lower(), shape.held)
+                if deadline.is_slice_over():
+                    yield
+            todo = named & mask
             while todo:
                 bit = todo & -todo
                 todo ^= bit
                 index = bit.bit_length() - 1
-                captures = self._tests[index](texts[-1])  # type: ignore[misc]
+                captures = self._tests[index](text)  # type: ignore[misc]
                 if captures is not None:
-                    fired.append((index, texts[-1], captures))
+                    fired.append((index, text, captures))
                 if deadline.is_slice_over():
                     yield
-            if step == len(entries):
-                return tuple(fired)
-            slot, transform, mask, multi = entries[step]
-            step += 1
-            text = transform(texts[slot])
-            if text == texts[slot]:
-                candidates = masks[slot]
-                text = texts[slot]
-            else:
-                if deadline.is_slice_over():
-                    yield
-                candidates = self._prefilter.candidates(text.lower())
-                mask |= multi
-            texts.append(text)
-            masks.append(candidates)
-            todo = candidates & mask
-            if deadline.is_slice_over():
-                yield
+            stack.append((list(following), text, shape, named))
+        return tuple(fired)
 
     def account(self, value: bytes) -> tuple[int, int, int]:
         """(rules of the class, those of them that the prefilter names, those whose operator runs), as masks.
 
         What `match` does, told and not done: for `explain`, never while a request waits.
         """
-        root, entries = self.program(value)
-        steps: list[tuple[int, Callable[[bytes], bytes] | None, int, int]] = [(0, None, root, 0), *entries]
-        texts: list[bytes] = []
+        shapes = self._shapes
         detecting = self._detection
-        detected = detecting.named(value) if detecting is not None else 0
-        applicable = self._root | (detecting.mask if detecting is not None else 0)
-        for _, _, mask, multi in self._nodes:
-            applicable |= mask | multi
-        named = run = 0
-        for slot, transform, mask, multi in steps:
-            text = value if transform is None else transform(texts[slot])
-            if transform is not None and text != texts[slot]:
-                mask |= multi
-            texts.append(text)
-            todo = self._prefilter.candidates(text.lower()) & mask
+        named = run = detecting.named(value) if detecting is not None else 0
+        stack: list[tuple[Step, bytes]] = [(self._root, value)]
+        while stack:
+            step, source = stack.pop()
+            text = source if step is self._root else step.apply(source)
+            shape = shapes.of_transformed(text)
+            same, changed, following = step.program(shape, shapes)
+            mask = same if text == source else changed
+            todo = self._prefilter.candidates(text.lower(), shape.held) & mask
             named |= todo
             run |= todo & self._short[len(text)] if len(text) < SHORT_BYTES else todo
-        return applicable, named | detected, run | detected
+            stack += [(child, text) for child in following]
+        return self._root.every_rule() | (detecting.mask if detecting is not None else 0), named, run
 
 
 def run(steps: Generator[None, None, T]) -> T:

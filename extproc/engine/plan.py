@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from extproc.detection.contract import Detector, Place
+from extproc.engine.chains import chain_memo_of
 from extproc.engine.guard import guard_of
 from extproc.engine.keymasks import masks_of
 from extproc.engine.matching import (
@@ -28,6 +29,7 @@ from extproc.engine.matching import (
     rule_test,
 )
 from extproc.engine.ruleset import Rule, Ruleset, Target
+from extproc.engine.shapes import Shapes
 from extproc.engine.txblock import find_blocks
 from extproc.engine.variables import IMMUTABLE, NEVER_REMEMBERED
 from extproc.model.deadline import Deadline
@@ -311,6 +313,8 @@ class Plan:
         clauses = [(rule.index, rule.clauses) for rule in self.rules]
         self._prefilter = prefilter or Prefilter(clauses + gate_clauses)
         self._detecting = sum(1 << rule.index for rule in self.rules if is_detection(rule))
+        # Who brings a prefilter of his own wants to see what is left out, or to leave out nothing.
+        self._shapes = Shapes(self.rules, self._prefilter, is_narrowing=prefilter is None)
         self._tests: list[Test | None] = [rule_test(rule) if is_value_rule(rule) else None for rule in self.rules]
         self.guards = [None if is_value_rule(rule) else guard_of(rule) for rule in self.rules]
         self._classes: dict[tuple[int, Place], ValueClass] = {}
@@ -319,6 +323,7 @@ class Plan:
         self._masks: dict[tuple[str, object], int] = {}
         self._tx_keys = sorted(_constant_tx_keys(self.rules))
         self._tx_keys_of: dict[Target, tuple[bytes, ...]] = {}
+        self.chain_memos = [chain_memo_of(rule, self.tx_keys_of) if has_memo else None for rule in self.rules]
         self.segments = {phase: self._cut(ruleset.phases.get(phase, ())) for phase in Phase}
 
     def _cut(self, rules: Sequence[Rule]) -> tuple[Segment, ...]:
@@ -357,7 +362,7 @@ class Plan:
         known = self._classes.get((mask, place))
         if known is None:
             rules = [rule for rule in self.rules if mask >> rule.index & 1]
-            known = ValueClass(rules, self._tests, self._prefilter, place, self._gates)
+            known = ValueClass(rules, self._tests, self._prefilter, self._shapes, place, self._gates)
             self._classes[(mask, place)] = known
         return known
 

@@ -17,6 +17,7 @@ from extproc.bodies.contract import ParsedBody
 from extproc.bodies.decompress import decompress_steps
 from extproc.bodies.registry import PROCESSORS
 from extproc.bodies.sniff import is_binary, processor_for, sniff
+from extproc.engine.chains import NAMES_BYTES, ChainMemo
 from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore, Record, assign
 from extproc.engine.matching import LARGE_BYTES
 from extproc.engine.plan import DETECTION_SCORE, Plan, Segment
@@ -408,7 +409,7 @@ class Transaction:
                         continue
                     fired.setdefault(index, []).append((collection, key, text, captures))
                     pending |= 1 << index
-        rules, guards, blocks = plan.rules, plan.guards, variant.blocks
+        rules, guards, chain_memos, blocks = plan.rules, plan.guards, plan.chain_memos, variant.blocks
         while pending:
             bit = pending & -pending
             index = bit.bit_length() - 1
@@ -440,7 +441,11 @@ class Transaction:
                 found = self._without_removed(rule, found)
             if not found:
                 continue
-            self._execute(rule, found)
+            memo = chain_memos[index]
+            if memo is None or self._removed_targets:
+                self._execute(rule, found)
+            else:
+                self._execute_remembered(memo, rule, found)
             if self._is_phase_over():
                 return
             if deadline.is_slice_over():
@@ -556,7 +561,28 @@ class Transaction:
 
     # Actions
 
-    def _execute(self, rule: Rule, found: list[Found]) -> None:
+    def _execute_remembered(self, memo: ChainMemo, rule: Rule, found: list[Found]) -> None:
+        """The same as `_execute`, by heart where the chain did not hold for the same names."""
+        tx, made = self.tx, self._tx_made
+        names = [item[1] for item in found]
+        inputs = memo.inputs(names, tx, made)
+        outcome = memo.recall(inputs)
+        if outcome is not None and len(tx) + len(outcome[0]) < TX_VARIABLES:
+            written, removed, new, matched_vars, self._rule = outcome
+            tx.update(written)
+            for key in removed:
+                tx.pop(key, None)
+            for key in new:
+                made[key] = None
+            self.matched_vars = list(matched_vars)
+            return
+        before, count = dict(tx), len(made)
+        is_complete = self._execute(rule, found)
+        if not is_complete and len(tx) < TX_VARIABLES and sum([len(name or b"") for name in names]) <= NAMES_BYTES:
+            memo.remember(inputs, before, tx, tuple(made)[count:], self.matched_vars, self._rule)
+
+    def _execute(self, rule: Rule, found: list[Found]) -> bool:
+        """The actions of a rule whose first link matched. Does the chain hold?"""
         self.matched_vars = []
         first = found
         self._apply(rule, found)
@@ -565,7 +591,7 @@ class Transaction:
             if self._removed_targets and found:
                 found = self._without_removed(rule, found)
             if not found:
-                return
+                return False
             self._apply(link, found)
         self._rule = rule
         for _, _, _, captures in first:
@@ -590,6 +616,7 @@ class Transaction:
             self._disrupt(rule, rule.disruptive)
         if rule.jump >= 0:
             self._resume = rule.jump
+        return True
 
     def _apply(self, link: Rule, found: list[Found]) -> None:
         """What happens for each match, whether or not the chain holds: captures, MATCHED_VAR, setvar."""

@@ -32,7 +32,8 @@ class Operator:
     or None if none is proven. `pattern` is set by @rx alone: the pattern as re2 runs it, from which
     the prefilter derives stronger clauses. `min_bytes`: no shorter value matches. `detector` is set by the
     operators of `detectors`: the engine asks it itself, with the value's place; a finding under `least_score`
-    (0: under the transaction's threshold) is no match.
+    (0: under the transaction's threshold) is no match. `needed_bytes`: byte values of which every matching value holds
+    at least one, or None.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Operator:
     min_bytes: int = 0
     detector: Detector | None = None
     least_score: int = 0
+    needed_bytes: frozenset[int] | None = None
 
 
 Compile: TypeAlias = Callable[[bytes, CompileContext], Operator]

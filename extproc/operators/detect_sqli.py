@@ -11,6 +11,7 @@ difference, of MySQL. Tokens are folded to a fingerprint of at most five kinds, 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from itertools import chain
 
@@ -22,6 +23,9 @@ from extproc.operators.sqli_tokens import ANSI, MYSQL, Dialect, Token, end_of_st
 
 MIN_BYTES = 2
 """The shortest injection is ``{` ``, a name in braces that MySQL never sees the end of."""
+
+NEEDED_BYTES = frozenset(range(256)) - frozenset(string.ascii_letters.encode() + string.digits.encode())
+"""A single word or number is no injection."""
 
 _READ_DIFFERENTLY = re.compile(rb"#|--(?![\x00\x09-\x0d \xa0]|\Z)")
 """What ANSI SQL and MySQL disagree about: `#`, and `--` before anything but a space."""
@@ -75,4 +79,4 @@ def compile_detect_sqli(argument: bytes, context: CompileContext) -> Operator:
     """@detectSQLi. An argument has no effect, as in ModSecurity."""
     if argument:
         context.notice("@detectSQLi takes no argument; what is written after it has no effect")
-    return Operator("detectSQLi", argument, detect_sqli, min_bytes=MIN_BYTES)
+    return Operator("detectSQLi", argument, detect_sqli, min_bytes=MIN_BYTES, needed_bytes=NEEDED_BYTES)

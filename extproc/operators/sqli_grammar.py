@@ -340,13 +340,14 @@ FINGERPRINTS = 1 << 13
 """Decisions remembered; the least recently used is forgotten."""
 
 
-def _places(pattern: str) -> list[str]:
+def places_of(pattern: str) -> list[str]:
+    """The kinds that a pattern allows, place by place."""
     return [_VALUE if place == "V" else place.strip("[]") for place in pattern.split(" ")]
 
 
 def _masks(patterns: str) -> list[dict[str, int]]:
     """Per place: kind → a bit for every pattern that allows the kind there."""
-    rows = [_places(line.strip()) for line in patterns.strip().splitlines()]
+    rows = [places_of(line.strip()) for line in patterns.strip().splitlines()]
     masks: list[dict[str, int]] = [{} for _ in rows[0]]
     for number, row in enumerate(rows):
         for place, kinds in enumerate(row):

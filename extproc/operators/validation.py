@@ -27,7 +27,7 @@ def compile_validate_byte_range(argument: bytes, context: CompileContext) -> Ope
         return (outside[:1],) if outside else None
 
     few = frozenset(bytes([byte]).lower() for byte in refused) if len(refused) <= REFUSED_WORDS_LIMIT else None
-    return Operator("validateByteRange", argument, test, few, min_bytes=1)
+    return Operator("validateByteRange", argument, test, few, min_bytes=1, needed_bytes=frozenset(refused))
 
 
 def _byte_range(part: bytes) -> range:

@@ -11,14 +11,11 @@ from collections.abc import Iterable
 
 import ahocorasick
 
-SHORT_TEXT_BYTES = 64
-"""Up to here a set operation over the text finds the one-byte words fastest, beyond it one memchr for each."""
-
 
 class Automaton:
     """Words to look for, all at once. Immutable, picklable, safe to share by fork."""
 
-    __slots__ = ("_automaton", "_index_of_byte", "_one_byte_words", "_shortest")
+    __slots__ = ("_automaton", "_shortest", "byte_words", "word_of_byte")
 
     def __init__(self, words: Iterable[bytes]) -> None:
         """`words`: distinct and not empty, lower case where case should not matter.
@@ -43,23 +40,16 @@ class Automaton:
             automaton.make_automaton()
         self._automaton = automaton if shortest else None
         self._shortest = shortest
-        self._index_of_byte = index_of_byte
-        self._one_byte_words = frozenset(index_of_byte)
+        self.word_of_byte: dict[int, int] = index_of_byte
+        self.byte_words: frozenset[int] = frozenset(index_of_byte)
+
+    def find_words(self, text: bytes) -> set[int]:
+        """Positions, in `words`, of every word of two bytes and more that occurs in `text`, bytes as they are."""
+        if len(text) < self._shortest or self._automaton is None:
+            return set()
+        return {index for _, index in self._automaton.iter(text.decode("latin-1"))}
 
     def find(self, text: bytes) -> set[int]:
         """Positions, in `words`, of every word that occurs in `text`. Bytes are compared as they are."""
-        size = len(text)
-        automaton = self._automaton
-        if automaton is not None and size >= self._shortest:
-            found = {index for _, index in automaton.iter(text.decode("latin-1"))}
-        else:
-            found = set()
-        index_of_byte = self._index_of_byte
-        if size <= SHORT_TEXT_BYTES:
-            for byte in self._one_byte_words.intersection(text):
-                found.add(index_of_byte[byte])
-        else:
-            for byte, index in index_of_byte.items():
-                if byte in text:
-                    found.add(index)
-        return found
+        word_of_byte = self.word_of_byte
+        return self.find_words(text).union(word_of_byte[byte] for byte in self.byte_words.intersection(text))

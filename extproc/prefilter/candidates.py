@@ -7,7 +7,7 @@ least one) and on nothing else; a rule without clauses is always a candidate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from extproc.prefilter.automaton import Automaton
@@ -54,13 +54,32 @@ class Prefilter:
         self._bits = bits
         self._unclaimed = unclaimed
 
-    def candidates(self, text: bytes) -> int:
-        """Rules that may match: their bits. `text` is lower-cased by ASCII rules (`bytes.lower`)."""
+    @property
+    def byte_words(self) -> frozenset[int]:
+        """The one-byte words among the literals."""
+        return self._automaton.byte_words
+
+    def held_by(self, values: Iterable[int]) -> int:
+        """What a text holds by its single bytes, `values` (either case): the second argument of `candidates`."""
         held = self._unclaimed
+        masks, word_of_byte = self._masks, self._automaton.word_of_byte
+        for byte in bytes(values).lower():
+            index = word_of_byte.get(byte)
+            if index is not None:
+                held |= masks[index]
+        return held
+
+    def candidates(self, text: bytes, held: int | None = None) -> int:
+        """Rules that may match: their bits. `text` is lower-cased by ASCII rules (`bytes.lower`).
+
+        `held` is what `held_by` says of the bytes of `text`; None: not known.
+        """
         masks = self._masks
-        for index in self._automaton.find(text):
+        if held is None:
+            held = self.held_by(self._automaton.byte_words.intersection(text))
+        for index in self._automaton.find_words(text):
             held |= masks[index]
-        return held & (held >> self._bits)
+        return held & held >> self._bits
 
 
 def _check(bit: int, clauses: Clauses) -> None:

@@ -119,17 +119,18 @@ class WatchedTransaction(Transaction):
         self.runs.append(SegmentRun(self.phase, segment.end - segment.start, variant, values))
         yield from super()._run_segment(segment, deadline)
 
-    def _execute(self, rule: Rule, found: list[Found]) -> None:
+    def _execute(self, rule: Rule, found: list[Found]) -> bool:
         firing = self._current = Firing(rule)
         self.firings.append(firing)
         before = dict(self.tx)
-        super()._execute(rule, found)
+        is_complete = super()._execute(rule, found)
         self._current = None
         firing.scores = [
             Change(name, before.get(name, b"0"), self.tx[name])
             for name in _scores_added_to(rule, self)
             if self.tx.get(name, b"0") != before.get(name, b"0")
         ]
+        return is_complete
 
     def _apply(self, link: Rule, found: list[Found]) -> None:
         firing = self._current

@@ -21,4 +21,4 @@ def cmd_line(value: bytes) -> bytes:
     return squeeze_spaces(plain).replace(b" /", b"/").replace(b" (", b"(")
 
 
-CMD_LINE = Transformation("cmdLine", cmd_line, UPPER_CASE | frozenset(_DROPPED + _SPACED + b" "))
+CMD_LINE = Transformation("cmdLine", cmd_line, UPPER_CASE | frozenset(_DROPPED + _SPACED + b" "), adds=frozenset(b" "))

@@ -62,6 +62,6 @@ def remove_comments_char(value: bytes) -> bytes:
     return _MARK.sub(b"", value)
 
 
-REMOVE_COMMENTS = Transformation("removeComments", remove_comments, frozenset(b"/<-#"))
-REMOVE_COMMENTS_CHAR = Transformation("removeCommentsChar", remove_comments_char, frozenset(b"/*<-#"))
-REPLACE_COMMENTS = Transformation("replaceComments", replace_comments, frozenset(b"/"))
+REMOVE_COMMENTS = Transformation("removeComments", remove_comments, frozenset(b"/<-#"), adds=frozenset(b" "))
+REMOVE_COMMENTS_CHAR = Transformation("removeCommentsChar", remove_comments_char, frozenset(b"/*<-#"), adds=frozenset())
+REPLACE_COMMENTS = Transformation("replaceComments", replace_comments, frozenset(b"/"), adds=frozenset(b" "))

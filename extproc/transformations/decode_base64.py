@@ -11,6 +11,9 @@ from extproc.transformations.marks import EQUALS, NEWLINE, NUL
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _JUNK = bytes(set(range(256)) - set(_ALPHABET + b"="))
 
+_FOREIGN = frozenset(range(256)) - frozenset(_ALPHABET + b"=\r\n ")
+"""What strict Base64 does not know."""
+
 _LINES = re.compile(rb"[A-Za-z0-9+/=\r\n ]*")
 _STRICT = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 # The look-behind keeps a long run of spaces linear: it is tried from its first space only.
@@ -63,6 +66,6 @@ def base64_encode(value: bytes) -> bytes:
     return binascii.b2a_base64(value, newline=False) if value else value
 
 
-BASE64_DECODE = Transformation("base64Decode", base64_decode, frozenset(_ALPHABET + b"\n \x00"))
+BASE64_DECODE = Transformation("base64Decode", base64_decode, frozenset(_ALPHABET + b"\n \x00"), spared_by=_FOREIGN)
 BASE64_DECODE_EXT = Transformation("base64DecodeExt", base64_decode_ext, None)
 BASE64_ENCODE = Transformation("base64Encode", base64_encode, None)

@@ -25,4 +25,4 @@ def length(value: bytes) -> bytes:
 
 MD5 = Transformation("md5", md5, None)
 SHA1 = Transformation("sha1", sha1, None)
-LENGTH = Transformation("length", length, None)
+LENGTH = Transformation("length", length, None, adds=frozenset())

@@ -46,6 +46,6 @@ def sql_hex_decode(value: bytes) -> bytes:
     return _SQL_HEX.sub(lambda found: binascii.unhexlify(found[1]), value)
 
 
-HEX_ENCODE = Transformation("hexEncode", hex_encode, None)
+HEX_ENCODE = Transformation("hexEncode", hex_encode, None, adds=frozenset())
 HEX_DECODE = Transformation("hexDecode", hex_decode, None)
 SQL_HEX_DECODE = Transformation("sqlHexDecode", sql_hex_decode, frozenset(b"xX"))

@@ -20,5 +20,5 @@ def uppercase(value: bytes) -> bytes:
     return value if raised == value else raised
 
 
-LOWERCASE = Transformation("lowercase", lowercase, UPPER_CASE)
-UPPERCASE = Transformation("uppercase", uppercase, LOWER_CASE)
+LOWERCASE = Transformation("lowercase", lowercase, UPPER_CASE, adds=frozenset())
+UPPERCASE = Transformation("uppercase", uppercase, LOWER_CASE, adds=UPPER_CASE)

@@ -17,5 +17,5 @@ def replace_nulls(value: bytes) -> bytes:
     return value.replace(b"\x00", b" ")
 
 
-REMOVE_NULLS = Transformation("removeNulls", remove_nulls, _NUL)
-REPLACE_NULLS = Transformation("replaceNulls", replace_nulls, _NUL)
+REMOVE_NULLS = Transformation("removeNulls", remove_nulls, _NUL, adds=frozenset())
+REPLACE_NULLS = Transformation("replaceNulls", replace_nulls, _NUL, adds=frozenset(b" "))

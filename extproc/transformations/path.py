@@ -60,5 +60,5 @@ def _normalize(value: bytes) -> bytes:
     return value if path == value else path
 
 
-NORMALIZE_PATH = Transformation("normalizePath", normalize_path, frozenset(b"/."))
-NORMALIZE_PATH_WIN = Transformation("normalizePathWin", normalize_path_win, frozenset(b"/.\\"))
+NORMALIZE_PATH = Transformation("normalizePath", normalize_path, frozenset(b"/."), adds=frozenset())
+NORMALIZE_PATH_WIN = Transformation("normalizePathWin", normalize_path_win, frozenset(b"/.\\"), adds=frozenset(b"/"))

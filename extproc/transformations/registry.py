@@ -25,7 +25,7 @@ def _none(value: bytes) -> bytes:
     return value
 
 
-NONE = Transformation("none", _none, frozenset())
+NONE = Transformation("none", _none, frozenset(), adds=frozenset())
 """Changes nothing by itself; that it also empties the list before it is the parser's business."""
 
 TRANSFORMATIONS: dict[str, Transformation] = {

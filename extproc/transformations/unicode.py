@@ -47,4 +47,6 @@ def _write(found: re.Match[bytes]) -> bytes:
     return b"%%u%04x" % code
 
 
-UTF8_TO_UNICODE = Transformation("utf8toUnicode", utf8_to_unicode, frozenset(range(0x80, 0x100)) | {0})
+UTF8_TO_UNICODE = Transformation(
+    "utf8toUnicode", utf8_to_unicode, frozenset(range(0x80, 0x100)) | {0}, adds=frozenset(b"%")
+)

@@ -32,8 +32,10 @@ def remove_whitespace(value: bytes) -> bytes:
     return value.translate(None, C_WHITESPACE + NO_BREAK_SPACE)
 
 
-COMPRESS_WHITESPACE = Transformation("compressWhitespace", compress_whitespace, _TRIGGERS)
-REMOVE_WHITESPACE = Transformation("removeWhitespace", remove_whitespace, _TRIGGERS | frozenset(NO_BREAK_SPACE))
-TRIM = Transformation("trim", bytes.strip, _TRIGGERS)
-TRIM_LEFT = Transformation("trimLeft", bytes.lstrip, _TRIGGERS)
-TRIM_RIGHT = Transformation("trimRight", bytes.rstrip, _TRIGGERS)
+COMPRESS_WHITESPACE = Transformation("compressWhitespace", compress_whitespace, _TRIGGERS, adds=frozenset(b" "))
+REMOVE_WHITESPACE = Transformation(
+    "removeWhitespace", remove_whitespace, _TRIGGERS | frozenset(NO_BREAK_SPACE), adds=frozenset()
+)
+TRIM = Transformation("trim", bytes.strip, _TRIGGERS, adds=frozenset())
+TRIM_LEFT = Transformation("trimLeft", bytes.lstrip, _TRIGGERS, adds=frozenset())
+TRIM_RIGHT = Transformation("trimRight", bytes.rstrip, _TRIGGERS, adds=frozenset())

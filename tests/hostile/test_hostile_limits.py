@@ -9,7 +9,7 @@ import pytest
 from hostile_requests import FORM, get, post
 
 from extproc.actions.setvar import Assignment
-from extproc.engine import matching, plan, transaction, txblock
+from extproc.engine import matching, plan, shapes, transaction, txblock
 from extproc.engine.collection import PersistentStore, assign
 from extproc.engine.inspector import EngineInspection, EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
@@ -146,7 +146,7 @@ def test_settings_of_gates_that_are_remembered(monkeypatch: pytest.MonkeyPatch) 
 def test_remembered_values(monkeypatch: pytest.MonkeyPatch, values: int) -> None:
     monkeypatch.setattr(matching, "MEMO_VALUES", 5)
     monkeypatch.setattr(plan, "MEMO_CLASSES_VALUES", 60)
-    monkeypatch.setattr(matching, "RESIDUALS", 4)
+    monkeypatch.setattr(shapes, "RESIDUALS", 4)
     monkeypatch.setattr(plan, "MAX_KEYS", 4)
     monkeypatch.setattr(plan, "SEEN_ONCE", 4 * values)
     run = Run('SecRule ARGS_GET "@rx [13579]$" "id:1,phase:1,pass,log,t:urlDecodeUni"\n')

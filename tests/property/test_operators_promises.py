@@ -48,6 +48,7 @@ def _holds(operator, value):
         return
     assert len(value) >= operator.min_bytes
     assert all(isinstance(group, bytes) for group in captures)
+    assert operator.needed_bytes is None or not operator.needed_bytes.isdisjoint(value)
     if operator.words is not None:
         lowered = value.lower()
         assert any(word in lowered for word in operator.words)

@@ -30,6 +30,27 @@ def test_without_a_trigger_byte_the_value_comes_back_itself(key, value):
         assert transformation.apply(quiet) is quiet
 
 
+QUIET = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
+
+
+@pytest.mark.parametrize("key", [key for key in ALL if TRANSFORMATIONS[key].adds is not None])
+@given(value=TEXTS)
+@settings(max_examples=150, deadline=None)
+def test_no_other_bytes_are_added_than_is_said(key, value):
+    transformation = TRANSFORMATIONS[key]
+    assert set(transformation.apply(value)) <= set(value) | transformation.adds | QUIET
+
+
+@pytest.mark.parametrize("key", [key for key in ALL if TRANSFORMATIONS[key].spared_by])
+@given(value=TEXTS, place=st.integers(0, 40), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_what_a_byte_spares_comes_back_itself(key, value, place, data):
+    transformation = TRANSFORMATIONS[key]
+    byte = data.draw(st.sampled_from(sorted(transformation.spared_by - {0})))
+    spared = value[:place].replace(b"\x00", b"") + bytes([byte]) + value[place:].replace(b"\x00", b"")
+    assert transformation.apply(spared) is spared
+
+
 @pytest.mark.parametrize("key", ALL)
 @given(value=TEXTS)
 @settings(max_examples=150, deadline=None)
