@@ -567,7 +567,12 @@ class Transaction:
         names = [item[1] for item in found]
         inputs = memo.inputs(names, tx, made)
         outcome = memo.recall(inputs)
-        if outcome is not None and len(tx) + len(outcome[0]) < TX_VARIABLES:
+        pins = self._pins
+        if (
+            outcome is not None
+            and len(tx) + len(outcome[0]) < TX_VARIABLES
+            and not (pins and any(key in pins for key in outcome[0]))
+        ):
             written, removed, new, matched_vars, self._rule = outcome
             tx.update(written)
             for key in removed:
@@ -578,7 +583,9 @@ class Transaction:
             return
         before, count = dict(tx), len(made)
         is_complete = self._execute(rule, found)
-        if not is_complete and len(tx) < TX_VARIABLES and sum([len(name or b"") for name in names]) <= NAMES_BYTES:
+        if is_complete or pins or len(tx) >= TX_VARIABLES:
+            return
+        if sum([len(name or b"") for name in names]) <= NAMES_BYTES:
             memo.remember(inputs, before, tx, tuple(made)[count:], self.matched_vars, self._rule)
 
     def _execute(self, rule: Rule, found: list[Found]) -> bool:
