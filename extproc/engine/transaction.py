@@ -571,7 +571,7 @@ class Transaction:
         if (
             outcome is not None
             and len(tx) + len(outcome[0]) < TX_VARIABLES
-            and not (pins and any(key in pins for key in outcome[0]))
+            and not (pins and any(key in pins for key in (*outcome[0], *outcome[1])))
         ):
             written, removed, new, matched_vars, self._rule = outcome
             tx.update(written)
