@@ -29,6 +29,7 @@ Reader: TypeAlias = Callable[[object], T]
 """Written value (text, or what YAML made of it) → value. Raises ValueError with a sentence that mends it."""
 
 ENVIRONMENT_PREFIX = "EXTPROC_"
+FILE_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
 FILE_LIMIT_BYTES = 1_048_576
 """A larger configuration file is refused: it is the wrong file."""
 
@@ -39,6 +40,7 @@ WORKERS_RANGE = (0, 64)
 TRUSTED_HOPS_RANGE = (0, 16)
 STREAMS_RANGE = (1, 1_000_000)
 DRAIN_RANGE_SECONDS = (0, 600)
+WATCH_RANGE_SECONDS = (0, 3600)
 PARANOIA_RANGE = (1, 4)
 
 DEFAULT_GRPC = ("127.0.0.1:9002",)
@@ -190,8 +192,9 @@ def _socket(value: object) -> str:
     return _address(value)
 
 
-SOCKET_PATH_LIMIT_BYTES = 107
-"""`sun_path` of unix(7) is 108 bytes, its closing zero included."""
+SOCKET_PATH_LIMIT_BYTES = 100
+"""`sun_path` of unix(7) is 108 bytes, its closing zero included; a worker begins under a name that is longer by a dot
+and its process id in hexadecimal."""
 
 
 def _address_or_off(value: object) -> str:
@@ -365,6 +368,13 @@ class Config:
         "what carries ext_proc: the engine's own HTTP/2, or grpc.aio, slower and compatible with anything",
         metavar="http2|grpc",
     )
+    watch_seconds: int = setting(
+        1,
+        partial(_number, limits=WATCH_RANGE_SECONDS),
+        "between two looks at the files of rules, policy and configuration; what changed is loaded anew without "
+        "a restart; 0: only on SIGHUP",
+        unit="s",
+    )
     reflection: bool = setting(False, _switch, "gRPC server reflection, for debugging")
     bootstrap: str = setting(
         "",
@@ -419,8 +429,8 @@ def resolve(flags: Mapping[str, object], environment: Mapping[str, str], file: P
     `flags` holds only what was given, by key. `file` falls back to `EXTPROC_CONFIG`.
     Raises ConfigError, which names the key as the user wrote it.
     """
-    if file is None and environment.get(ENVIRONMENT_PREFIX + "CONFIG"):
-        file = Path(environment[ENVIRONMENT_PREFIX + "CONFIG"])
+    if file is None and environment.get(FILE_VARIABLE):
+        file = Path(environment[FILE_VARIABLE])
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for origin in (_from_file(file) if file else (), _from_environment(environment), _from_flags(flags)):
@@ -441,7 +451,7 @@ def _from_flags(flags: Mapping[str, object]) -> Iterable[tuple[str, str, object]
 def _from_environment(environment: Mapping[str, str]) -> Iterable[tuple[str, str, object]]:
     by_variable = {definition.variable: name for name, definition in SETTINGS.items()}
     for variable, value in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == ENVIRONMENT_PREFIX + "CONFIG":
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == FILE_VARIABLE:
             continue
         if variable in by_variable:
             if value:  # an empty variable is how a shell or a manifest says "not set"

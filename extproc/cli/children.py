@@ -13,8 +13,8 @@ from typing import IO
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that the kernel sends when the parent dies, however it dies."""
 
-STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-WATCHED_SIGNALS = STOP_SIGNALS | {signal.SIGCHLD}
+STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+WATCHED_SIGNALS = STOP_SIGNALS | {signal.SIGCHLD, signal.SIGHUP}
 
 _LIBC = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: a child between fork and exec should not
 
@@ -68,6 +68,15 @@ class Signals:
         """The next signal, None if none comes in time."""
         found = signal.sigtimedwait(WATCHED_SIGNALS, max(0.0, timeout_s))
         return None if found is None else signal.Signals(found.si_signo)
+
+
+def has_terminal() -> bool:
+    """Is there a terminal that our Ctrl-C would come from? Not once it is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def describe_exit(code: int) -> str:

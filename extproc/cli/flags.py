@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from extproc.config import SETTINGS, Config, Setting, resolve, shown_default
+from extproc.config import FILE_VARIABLE, SETTINGS, Config, Setting, resolve, shown_default
 from extproc.model.errors import ConfigError
 
 
@@ -52,6 +52,12 @@ def given_flags(arguments: argparse.Namespace) -> dict[str, object]:
 def resolve_arguments(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> Config:
     """Command line over environment over file. Raises ConfigError."""
     return resolve(given_flags(arguments), os.environ if environment is None else environment, arguments.config)
+
+
+def config_file(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> Path | None:
+    """The configuration file that `resolve_arguments` reads, None if there is none."""
+    named = (os.environ if environment is None else environment).get(FILE_VARIABLE, "")
+    return arguments.config or (Path(named) if named else None)
 
 
 def require(config: Config, *names: str) -> None:

@@ -5,13 +5,14 @@ Both are always to be running, so what the parent does is a short loop: wait for
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extproc.cli.children import STOP_SIGNALS, Signals, describe_exit, spawn
+from extproc.cli.children import STOP_SIGNALS, Signals, describe_exit, has_terminal, spawn
 from extproc.model.errors import ExtprocError
 from extproc.proxy.admin import Admin
 from extproc.proxy.binary import last_complaint
@@ -76,6 +77,7 @@ class Pair:
         self._engine = _Member("the engine")
         self._envoy = _Member("Envoy")
         self._signals = Signals()
+        self._has_terminal = has_terminal()
 
     def run(self) -> int:
         """Until a signal or a fault that cannot be healed. Returns the exit code; nothing is left running."""
@@ -160,7 +162,11 @@ class Pair:
         return True
 
     def _wait(self, timeout_s: float) -> None:
-        if self._signals.next(timeout_s) in STOP_SIGNALS:
+        found = self._signals.next(timeout_s)
+        if found is signal.SIGHUP and not (self._has_terminal and not has_terminal()):
+            if self._engine.process is not None:
+                self._engine.process.send_signal(signal.SIGHUP)  # it loads its rules anew
+        elif found in STOP_SIGNALS or found is signal.SIGHUP:
             raise _StopRequested
 
     def _end(self) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from extproc.cli.addresses import engine_addresses, refuse_taken
 from extproc.cli.decisions import Decisions
 from extproc.cli.envoy_config import write_bootstrap
-from extproc.cli.flags import add_flags, resolve_arguments
+from extproc.cli.flags import add_flags, config_file, resolve_arguments
+from extproc.cli.rehearsal import compare, rehearse
 from extproc.cli.wiring import load_inspector
-from extproc.config import DEFAULT_HEALTH, Config
-from extproc.server import workers
+from extproc.config import DEFAULT_HEALTH, SETTINGS, Config
+from extproc.server import supervisor
+from extproc.server.generation import Attempt, Loaded
+from extproc.server.process import say
 from extproc.server.settings import ServerSettings
+
+LIVE = ("rules", "crs", "profile", "paranoia", "mode", "policy", "shadow", "upgrade_paths")
+"""Settings of the file that a reload takes up. The others are Envoy's too, or were opened at the start."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +33,26 @@ def run(arguments: argparse.Namespace) -> int:
     if config.bootstrap:
         write_bootstrap(config)
     decisions = Decisions(config)
-    return workers.run(settings, lambda: load_inspector(config, decisions.publish), decisions.writing)
+
+    def load(attempt: Attempt) -> Loaded:
+        file = config_file(arguments)
+        if file is not None:
+            attempt.files.file(file)
+        now = config if attempt.number == 1 else renewed(config, resolve_arguments(arguments))
+        inspector = load_inspector(now, decisions.publish, attempt.files)
+        outcome = rehearse(inspector)
+        return Loaded(inspector, server_settings(now), outcome, compare(outcome, attempt.baseline))
+
+    return supervisor.run(settings, load, decisions.writing)
+
+
+def renewed(running: Config, found: Config) -> Config:
+    """`running` with what a reload may change of `found`; says which other changes wait for a restart."""
+    waiting = [name for name in SETTINGS if name not in LIVE and getattr(running, name) != getattr(found, name)]
+    if waiting:
+        say(f"changed in the configuration, and in effect from the next start on: {', '.join(waiting)}")
+    sources = {**running.sources, **{name: found.sources[name] for name in LIVE if name in found.sources}}
+    return replace(running, sources=sources, **{name: getattr(found, name) for name in LIVE})
 
 
 def server_settings(config: Config) -> ServerSettings:
@@ -46,4 +72,5 @@ def server_settings(config: Config) -> ServerSettings:
         response_body_modes=frozenset({"BUFFERED_PARTIAL"} if config.response else {"NONE"}),
         reflection=config.reflection,
         transport=config.transport,
+        watch_s=config.watch_seconds,
     )

@@ -17,6 +17,7 @@ from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings, Ruleset
 from extproc.events.masking import Masking
 from extproc.model.errors import ConfigError
+from extproc.model.files import FilesRead
 from extproc.model.route import Beyond, Route
 from extproc.model.verdict import Decision, Mode
 from extproc.policy.bind import Base, Binder
@@ -45,25 +46,26 @@ Publish: TypeAlias = Callable[[Decision, Masking], None]
 """What takes each decision, and how it is to be masked."""
 
 
-def load_inspector(config: Config, publish: Publish) -> EngineInspector:
+def load_inspector(config: Config, publish: Publish, files: FilesRead | None = None) -> EngineInspector:
     """Loads the rules and the policy that `config` names and says the effective modes on stderr.
 
-    `publish` gets each decision. Raises ConfigError (PolicyErrors) or SecLangErrors.
+    `publish` gets each decision; `files` notes what was read. Raises ConfigError (PolicyErrors) or SecLangErrors.
     """
-    policy = load_policy(Path(config.policy)) if config.policy else None
+    policy = load_policy(Path(config.policy), files) if config.policy else None
     masking = Masking() if policy is None else Masking(policy.secret_names, extra_looks=policy.secret_looks)
-    plans = {"": _plan(load_ruleset(rule_sources(config), body_settings(config), cache_directory()), masking)}
+    sources = rule_sources(config, files)
+    plans = {"": _plan(load_ruleset(sources, body_settings(config), cache_directory(), files), masking)}
     ruleset = plans[""].ruleset
     for profile in sorted(_profiles(policy)):
         alone = replace(config, profile=profile, rules=(), crs=config.crs if profile == "crs" else "")
         if profile == "own" or config.crs:
-            loaded = load_ruleset(rule_sources(alone), body_settings(alone), cache_directory())
+            loaded = load_ruleset(rule_sources(alone, files), body_settings(alone), cache_directory(), files)
             plans[profile] = _plan(loaded, masking)
     shadow_files = tuple(_rule_file(name, config.sources["shadow"]) for name in config.shadow)
     shadow_files += policy.shadow_rules if policy is not None else ()
     shadow = None
     if shadow_files:
-        shadow = _plan(load_ruleset(Sources(shadow_files), ruleset.bodies, cache_directory()), masking)
+        shadow = _plan(load_ruleset(Sources(shadow_files), ruleset.bodies, cache_directory(), files), masking)
     settings = EngineSettings(
         mode=Mode(config.mode),
         inspect_response=config.response,
@@ -171,18 +173,21 @@ def cache_directory() -> Path | None:
     return Path(home) / "extproc"
 
 
-def rule_sources(config: Config) -> Sources:
-    """The files that `rules`, `crs` and `profile` stand for. Raises ConfigError."""
+def rule_sources(config: Config, files: FilesRead | None = None) -> Sources:
+    """The files that `rules`, `crs` and `profile` stand for; `files` notes what was looked for. Raises ConfigError."""
+    if files is not None:
+        for name in config.rules:
+            files.file(Path(name))  # before anybody finds that it is not there
     if config.profile.startswith("crs") and not config.crs:
         raise ConfigError(config.sources["profile"], f"{config.profile} needs the Core Rule Set: add --crs DIR")
-    files = tuple(_rule_file(name, config.sources["rules"]) for name in config.rules)
+    own = tuple(_rule_file(name, config.sources["rules"]) for name in config.rules)
     if config.crs:
         try:
-            crs = crs_files(Path(config.crs))
+            crs = crs_files(Path(config.crs), files)
         except FileNotFoundError as error:
             raise ConfigError(config.sources["crs"], str(error)) from error
-        return Sources((*crs, *files), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
-    return Sources(files or (_rule_file(config.profile, SETTINGS["profile"].flag),))
+        return Sources((*crs, *own), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
+    return Sources(own or (_rule_file(config.profile, SETTINGS["profile"].flag),))
 
 
 def _rule_file(name: str, source: str) -> Path:

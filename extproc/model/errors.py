@@ -15,6 +15,9 @@ class ConfigError(ExtprocError):
         self.key = key
         self.message = message
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), (self.key, self.message)  # crosses from the process that loads to the one that tells
+
 
 class SecLangError(ExtprocError):
     """One finding in a rule file: where, what, and how to mend it."""
@@ -26,6 +29,9 @@ class SecLangError(ExtprocError):
         self.column = column
         self.message = message
 
+    def __reduce__(self) -> tuple[type, tuple[str, int, str, int]]:
+        return type(self), (self.file, self.line, self.message, self.column)
+
 
 class SecLangErrors(ExtprocError):  # noqa: N818 - the plural of SecLangError
     """All findings of a rule set at once, in file order; nothing of it is loaded."""
@@ -33,6 +39,13 @@ class SecLangErrors(ExtprocError):  # noqa: N818 - the plural of SecLangError
     def __init__(self, findings: list[SecLangError]) -> None:
         super().__init__("\n".join(str(finding) for finding in findings))
         self.findings = findings
+
+    def __reduce__(self) -> tuple[type, tuple[list[SecLangError]]]:
+        return type(self), (self.findings,)
+
+
+class RulesetRefused(ExtprocError):  # noqa: N818 - a decision, not a fault
+    """A rule set that loads, and that nobody can want in place of the running one."""
 
 
 class WireError(ExtprocError):

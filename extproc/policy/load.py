@@ -12,6 +12,7 @@ import yaml
 
 from extproc.model.answer import PLACEHOLDERS
 from extproc.model.errors import PolicyErrors
+from extproc.model.files import FilesRead
 from extproc.operators.addresses import Networks, add_network, tester
 from extproc.policy.definition import FILE_PREFIX, MAX_ADDRESSES, POLICY
 from extproc.policy.model import DEFAULTS, AddressList, Exclusion, Policy, RateLimit, Scope, Where
@@ -36,12 +37,12 @@ UnknownRules = Callable[[Exclusion], list[str]]
 """What of an exclusion's rules and tags no loaded rule has, as sentences."""
 
 
-def load_policy(file: Path) -> Policy:
+def load_policy(file: Path, files: FilesRead | None = None) -> Policy:
     """Read, check, build. Whether rules exist that it names, `require_rules` asks.
 
-    Raises PolicyErrors with every finding of the file and of the files that it names.
+    `files` notes what was read. Raises PolicyErrors with every finding of the file and of the files that it names.
     """
-    loading = _Loading(file)
+    loading = _Loading(file, files or FilesRead())
     policy = loading.load()
     findings = [line for report in loading.reports.values() for line in report.findings]
     if findings or policy is None:
@@ -82,11 +83,11 @@ def expired(policy: Policy, now: float) -> list[str]:
 class _Loading:
     """What has been read and what was found so far."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, files: FilesRead) -> None:
         self.file = file
         self.report = Report(str(file))
         self.reports: dict[Path, Report] = {file: self.report}
-        self.files: dict[Path, None] = {file: None}
+        self.files = files
 
     def load(self) -> Policy | None:
         root = self._compose()
@@ -114,7 +115,6 @@ class _Loading:
             shadow_rules=shadow,
             secret_names=frozenset(item.value for item in _items(masking, "names")),
             secret_looks=tuple(item.value for item in _items(masking, "looks")),
-            files_read=tuple(self.files),
         )
 
     def _compose(self) -> yaml.Node | None:
@@ -248,7 +248,7 @@ class _Loading:
         return self.file.parent / str(given.value)
 
     def _read(self, path: Path, most: int, report: Report, line: int) -> bytes | None:
-        self.files[path] = None
+        self.files.file(path)
         try:
             with path.open("rb") as stream:
                 data = stream.read(most + 1)

@@ -109,14 +109,13 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One file. `defaults` first, then policies in file order. `files_read`: whatever must be watched."""
+    """One file. `defaults` first, then policies in file order."""
 
     file: str
     scopes: tuple[Scope, ...]
     shadow_rules: tuple[Path, ...] = ()
     secret_names: frozenset[str] = frozenset()
     secret_looks: tuple[Any, ...] = ()
-    files_read: tuple[Path, ...] = ()
 
     def place(self, line: int) -> str:
         """`file:line`, for people."""

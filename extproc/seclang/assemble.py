@@ -16,6 +16,7 @@ from typing import Any
 from extproc.bodies.contract import Limits
 from extproc.engine.ruleset import BodySettings, Ruleset
 from extproc.model.errors import SecLangErrors
+from extproc.model.files import FilesRead
 from extproc.model.verdict import Mode
 from extproc.seclang.compile import Compiler, by_id
 from extproc.seclang.literal_store import LiteralStore
@@ -43,15 +44,18 @@ class Sources:
 
 
 def load_ruleset(
-    sources: Sources, defaults: BodySettings = DEFAULT_BODIES, cache_directory: Path | None = None
+    sources: Sources,
+    defaults: BodySettings = DEFAULT_BODIES,
+    cache_directory: Path | None = None,
+    files: FilesRead | None = None,
 ) -> Ruleset:
     """Read, parse and compile. `defaults` holds where no directive says otherwise.
 
-    `cache_directory` keeps what is dear to work out between starts. Raises SecLangErrors with the findings of
-    reading, of settings and of compiling together.
+    `cache_directory` keeps what is dear to work out between starts; `files` notes what was read, data files
+    included. Raises SecLangErrors with the findings of reading, of settings and of compiling together.
     """
     with _without_collector():
-        return _load_ruleset(sources, defaults, cache_directory)
+        return _load_ruleset(sources, defaults, cache_directory, files or FilesRead())
 
 
 @contextmanager
@@ -66,9 +70,9 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _load_ruleset(sources: Sources, defaults: BodySettings, cache_directory: Path | None) -> Ruleset:
+def _load_ruleset(sources: Sources, defaults: BodySettings, cache_directory: Path | None, files: FilesRead) -> Ruleset:
     statements: list[Statement] = parse(sources.preamble, PREAMBLE_FILE)
-    of_files, findings = read_files(sources.files)
+    of_files, findings = read_files(sources.files, files)
     statements += of_files
     statements += parse(sources.closing, PREAMBLE_FILE)
     findings += duplicate_ids(statements)
@@ -78,7 +82,7 @@ def _load_ruleset(sources: Sources, defaults: BodySettings, cache_directory: Pat
         findings += errors.findings
     literals = LiteralStore(cache_directory)
     digest = hashlib.blake2b(repr(statements).encode("utf-8", "surrogatepass"), digest_size=8)
-    compiler = Compiler(_recording_reader(digest.update), literals)
+    compiler = Compiler(_recording_reader(digest.update, files), literals)
     told = {(finding.file, finding.line) for finding in findings}
     try:
         phases = compiler.compile(statements)
@@ -125,18 +129,23 @@ def _not(said: bool | None) -> bool | None:
     return None if said is None else not said
 
 
-def crs_files(directory: Path) -> tuple[Path, ...]:
+def crs_files(directory: Path, files: FilesRead | None = None) -> tuple[Path, ...]:
     """The files of a Core Rule Set checkout in loading order. Raises FileNotFoundError with a sentence.
 
     `crs-setup.conf`, else its example; plugins' config and before files; `rules/*.conf`; plugins' after files.
+    `files` notes what was looked for.
     """
+    plugins = directory / "plugins"
     setup = directory / "crs-setup.conf"
+    if files is not None:
+        files.file(setup)
+        for pattern in (directory / "rules" / "*.conf", plugins / "*.conf"):
+            files.pattern(pattern)
     if not setup.is_file():
         setup = directory / "crs-setup.conf.example"
     rules = sorted((directory / "rules").glob("*.conf"))
     if not setup.is_file() or not rules:
         raise FileNotFoundError(f"{directory} is no Core Rule Set: it needs crs-setup.conf(.example) and rules/*.conf")
-    plugins = directory / "plugins"
     return (
         setup,
         *sorted(plugins.glob("*-config.conf")),
@@ -146,13 +155,14 @@ def crs_files(directory: Path) -> tuple[Path, ...]:
     )
 
 
-def _recording_reader(update: Callable[[bytes], None]) -> Callable[[Path], bytes]:
+def _recording_reader(update: Callable[[bytes], None], files: FilesRead) -> Callable[[Path], bytes]:
     """Reads data files, each into the ruleset's hash too."""
     known: dict[Path, bytes] = {}
 
     def read(path: Path) -> bytes:
         data = known.get(path)
         if data is None:
+            files.file(path)
             if path.stat().st_size > MAX_DATA_FILE_BYTES:
                 raise OSError(27, f"larger than {MAX_DATA_FILE_BYTES} bytes")
             data = known[path] = path.read_bytes()

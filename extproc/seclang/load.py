@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from extproc.model.errors import SecLangError, SecLangErrors
+from extproc.model.files import FilesRead
 from extproc.seclang.parser import duplicate_ids, read
 from extproc.seclang.syntax import Directive, Statement
 
@@ -36,9 +37,12 @@ def load(paths: Sequence[Path]) -> list[Statement]:
     return statements
 
 
-def read_files(paths: Sequence[Path]) -> tuple[list[Statement], list[SecLangError]]:
-    """The statements of all files that could be read, and what is wrong with the others."""
-    loading = _Loading()
+def read_files(paths: Sequence[Path], files: FilesRead | None = None) -> tuple[list[Statement], list[SecLangError]]:
+    """The statements of all files that could be read, and what is wrong with the others.
+
+    `files` notes what was read and looked for.
+    """
+    loading = _Loading(files or FilesRead())
     for path in paths:
         loading.read_file(path, (), SecLangError(os.fspath(path), 0, ""))
     return loading.statements, loading.findings
@@ -47,7 +51,8 @@ def read_files(paths: Sequence[Path]) -> tuple[list[Statement], list[SecLangErro
 class _Loading:
     """What has been read so far, and how much of the limits is used."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: FilesRead) -> None:
+        self.files = files
         self.statements: list[Statement] = []
         self.findings: list[SecLangError] = []
         self.bytes_left = MAX_TOTAL_BYTES
@@ -59,6 +64,7 @@ class _Loading:
         shown = _text(path)
         if self.is_full:
             return
+        self.files.file(path)
         try:
             resolved = path.resolve()
             if resolved in including:
@@ -87,9 +93,15 @@ class _Loading:
         if b"\0" in pattern:
             self._found(asked_at, f"{directive.name}: a path cannot hold a zero byte")
             return
-        names = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207 (bytes)
+        if glob.has_magic(pattern):
+            self.files.pattern(os.fsdecode(pattern))
+            names = sorted(glob.glob(pattern))  # noqa: PTH207 (bytes)
+        else:
+            names = [pattern]
         is_optional = directive.name == "IncludeOptional"
         if is_optional:
+            for name in names:
+                self.files.file(Path(os.fsdecode(name)))  # it may come
             names = [name for name in names if os.path.lexists(name)]
         if not names and not is_optional:
             shown = pattern.decode("utf-8", "backslashreplace")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Protocol
 
 from extproc.model.inspection import Inspector
@@ -35,8 +36,15 @@ class Transport(Protocol):
     async def stop_health(self) -> None: ...
 
 
+class Ending(Enum):
+    """Why a worker ends."""
+
+    DRAIN = auto()  # nobody will serve in its place
+    LEAVE = auto()  # others do already, on the same address
+
+
 class App:
-    """A worker's server. `start`, then `drain`; health is SERVING between the two."""
+    """A worker's server. `start`, then `drain` or `leave`; health is SERVING between the two."""
 
     def __init__(self, settings: ServerSettings, inspector: Inspector, address: str) -> None:
         self._settings = settings
@@ -70,6 +78,17 @@ class App:
             self._health_port.close()
         await self._transport.stop_health()
 
+    async def leave(self) -> None:
+        """Successors serve: no new connections, and Envoy is told to open its next stream elsewhere (GOAWAY).
+
+        Health stays SERVING to the end: Envoy asks for it at the address, not at the process.
+        """
+        if self._health_port is not None:
+            self._health_port.close()
+        self.health.close()
+        await self._transport.stop(self._settings.drain_grace_s)
+        await self._transport.stop_health()
+
 
 def make_transport(settings: ServerSettings, streams: Streams, health: Health) -> Transport:
     """That of the settings; only it is loaded."""
@@ -87,12 +106,14 @@ async def run(
     inspector: Inspector,
     address: str,
     health_listener: socket.socket | None,
-    stop: asyncio.Event,
+    ending: asyncio.Future[Ending],
     ready: Callable[[], None],
 ) -> None:
-    """Serves until `stop` is set, then drains. Calls `ready` once SERVING. Raises OSError when it cannot listen."""
+    """Serves until `ending` is known. Calls `ready` once SERVING. Raises OSError when it cannot listen."""
     app = App(settings, inspector, address)
     await app.start(health_listener)
     ready()
-    await stop.wait()
-    await app.drain()
+    if await ending is Ending.LEAVE:
+        await app.leave()
+    else:
+        await app.drain()

@@ -29,7 +29,8 @@ def server_options(settings: ServerSettings) -> list[tuple[str, int]]:
     """Channel arguments of gRPC core. Without the ping ones it drops Envoy's connection for its keepalives."""
     return [
         ("grpc.max_receive_message_length", settings.message_limit_bytes),
-        ("grpc.so_reuseport", 0),  # two servers on one port would share connections, not streams
+        # A generation and its successor share the port for a moment; the supervisor refuses a port of others.
+        ("grpc.so_reuseport", 1),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MS),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MS),

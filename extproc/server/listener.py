@@ -56,8 +56,8 @@ def _listen_unix(path: Path, mode: int) -> socket.socket:
 
 
 def _listen_tcp(address: str) -> socket.socket:
-    """Not shared with other processes: those would share connections, not streams."""
+    """Shared for the moment in which one generation follows another; the supervisor refuses a port of others."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+    return socket.create_server((host, int(port)), family=family, backlog=BACKLOG, reuse_port=True)

@@ -30,6 +30,9 @@ BURST_BYTES = 1_048_576
 MAX_WORKERS = 256
 """A worker reports by its number in one byte."""
 
+KILL_AFTER_S = 2.0
+"""Beyond drain delay and grace; then a worker is killed."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
@@ -70,6 +73,15 @@ class ServerSettings:
     """`http2`: our own; `grpc`: grpc.aio."""
     socket_mode: int = 0o660
     """File mode of unix sockets."""
+    watch_s: float = 1.0
+    """Between two looks at the files that were loaded; a change counts once two looks see the same. 0: never."""
+    load_limit_s: float = 60.0
+    """For loading rules and starting workers; who needs longer is killed."""
+
+    @property
+    def stop_limit_s(self) -> float:
+        """From SIGTERM to the end of the last worker."""
+        return self.drain_delay_s + self.drain_grace_s + KILL_AFTER_S
 
     @property
     def message_limit_bytes(self) -> int:
@@ -90,12 +102,13 @@ class ServerSettings:
             "buffer_limit_bytes",
             "body_limit_bytes",
             "hang_after_s",
+            "load_limit_s",
         ):
             if getattr(self, key) <= 0:
                 raise ConfigError(key, "must be above 0")
         if self.transport not in TRANSPORTS:
             raise ConfigError("transport", f"choose from {', '.join(TRANSPORTS)}")
-        for key in ("drain_delay_s", "drain_grace_s"):
+        for key in ("drain_delay_s", "drain_grace_s", "watch_s"):
             if getattr(self, key) < 0:
                 raise ConfigError(key, "must not be negative")
         for key in ("request_body_modes", "response_body_modes"):
@@ -107,6 +120,14 @@ class ServerSettings:
         for path in self.upgrade_paths:
             if not path.startswith("/"):
                 raise ConfigError("upgrade_paths", f"{path!r} must start with /")
+
+
+def own_address(address: str, pid: int = 0) -> str:
+    """Where a worker (this process, or `pid`) listens until it takes `address` over; the same for TCP.
+
+    A name that no living process shares: gRPC removes the name it listened on when it closes.
+    """
+    return f"{address}.{pid or os.getpid():x}" if address.startswith("unix:") else address
 
 
 def default_workers(root: Path = Path("/sys/fs/cgroup")) -> int:

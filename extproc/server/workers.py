@@ -1,32 +1,27 @@
-"""The supervisor: rules loaded once, one forked worker per address, each restarted when it dies.
+"""The workers of one generation: forked from the process that holds the rules, each restarted when it dies.
 
-The parent has no threads and never imports gRPC, which does not survive a fork; it loads the rules, freezes them
-out of the garbage collector's reach (so that their memory stays shared) and forks. Workers die with it, also
-when it is killed.
+That process has no threads and never imports gRPC, which does not survive a fork. Workers die with it, also when it
+is killed. Unix sockets: a worker listens under a name of its own, which is renamed over the address once it serves,
+so that the address always leads to somebody. TCP: generations share the port until the older one leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import gc
 import os
 import select
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from extproc.model.inspection import Inspector
-from extproc.server.settings import ServerSettings
-
-PR_SET_PDEATHSIG = 1
-"""prctl(2)."""
+from extproc.server.process import drain_pipe, fork, say, signals_as_bytes
+from extproc.server.settings import ServerSettings, own_address
 
 STABLE_S = 5.0
 """A worker that lived this long died for the first time."""
@@ -37,13 +32,21 @@ BACKOFF_S = 0.1
 MAX_BACKOFF_S = 1.0
 
 BEAT_S = 1.0
-"""Between two signs of life of a worker's event loop, and between two looks of the supervisor at them."""
+"""Between two signs of life of a worker's event loop, and between two looks at them."""
 
-KILL_AFTER_S = 2.0
-"""Beyond drain delay and grace; then a worker is killed."""
+LEAVE = signal.SIGUSR1
+"""To a generation and from it to its workers: others serve now; finish what you have and go."""
 
 Enter: TypeAlias = Callable[[Inspector, int], AbstractContextManager[object]]
 """(inspector, worker number) → what a worker holds while it serves: event writers, metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What the generation tells: all workers serve (once); one died."""
+
+    serves: Callable[[], None]
+    worker_died: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -55,74 +58,52 @@ class _Worker:
     beat: float = 0.0  # 0: it gave no sign of life yet, so none is missed
     failures: int = 0
     restart_at: float = 0.0
+    was_ready: bool = False
 
 
-def run(settings: ServerSettings, load: Callable[[], Inspector], enter: Enter | None = None) -> int:
-    """Serves until SIGTERM or SIGINT; SIGHUP is passed over with a line.
+class Crew:
+    """All workers of a generation. Run once: `run`."""
 
-    `load` runs once, before the first fork; what it raises goes to the caller.
-
-    Returns the exit code: 0 after a drain, 1 if a worker could not start.
-    """
-    inspector = load()
-    gc.collect()
-    gc.freeze()
-    listener = _listen(settings.health) if settings.health else None
-    try:
-        return _Supervisor(settings, inspector, listener, enter).run()
-    finally:
-        if listener is not None:
-            listener.close()
-
-
-class _Supervisor:
     def __init__(
-        self, settings: ServerSettings, inspector: Inspector, listener: socket.socket | None, enter: Enter | None
+        self,
+        settings: ServerSettings,
+        inspector: Inspector,
+        listener: socket.socket | None,
+        enter: Enter | None,
+        reports: Reports,
+        channel: int,
     ) -> None:
+        """`channel` is the descriptor that `reports` write to, which workers are not to hold open."""
         self._settings = settings
         self._inspector = inspector
         self._listener = listener
         self._enter = enter
+        self._reports = reports
+        self._channel = channel
         self._workers = [_Worker(number, address) for number, address in enumerate(settings.addresses)]
-        self._ready: set[int] = set()
+        self._has_served = False
         self._ready_read, self._ready_write = os.pipe()
         self._wake_read, self._wake_write = os.pipe()
         for end in (self._ready_read, self._wake_read, self._wake_write):
             os.set_blocking(end, False)
 
     def run(self) -> int:
-        with self._signals():
+        """Until SIGTERM or LEAVE. Returns the exit code: 0 after a drain, 1 if a worker could not start."""
+        with signals_as_bytes(self._wake_write, signal.SIGTERM, LEAVE, signal.SIGCHLD):
             for worker in self._workers:
                 self._start(worker)
             return self._supervise()
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Signals become bytes in a pipe, so that waiting for them and for workers is one select."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-        before = {number: signal.signal(number, lambda *_: None) for number in numbers}
-        old = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(old)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            for end in (self._ready_read, self._ready_write, self._wake_read, self._wake_write):
-                os.close(end)
-
     def _supervise(self) -> int:
         while True:
             received = self._wait(self._next_look())
-            if signal.SIGTERM in received or signal.SIGINT in received:
-                self._stop()
+            if received & {signal.SIGTERM, LEAVE}:
+                self._stop(signal.SIGTERM if signal.SIGTERM in received else LEAVE)
                 return 0
-            if signal.SIGHUP in received:  # to many servers it means: load anew; here it must at least not mean: end
-                _say("SIGHUP does nothing here: rules are loaded at start, so a restart loads new ones")
             for worker in self._reap():
-                if worker.number not in self._ready:
-                    _say(f"worker {worker.number} could not start on {worker.address}")
-                    self._stop()
+                if not worker.was_ready:
+                    say(f"worker {worker.number} could not start on {worker.address}")
+                    self._stop(signal.SIGTERM)
                     return 1
                 self._schedule(worker)
             self._kill_hung()
@@ -139,13 +120,18 @@ class _Supervisor:
         if timeout_s is not None and now - begun > timeout_s + BEAT_S:
             for worker in self._workers:  # the machine or we ourselves stood still: that proves nothing
                 worker.beat = now if worker.beat else 0.0
-        for number in _drain_pipe(self._ready_read):
-            self._workers[number].beat = now
-            if number not in self._ready:
-                self._ready.add(number)
-                if len(self._ready) == len(self._workers):
-                    _say(f"serving on {', '.join(self._settings.addresses)}; rules {self._inspector.ruleset_hash}")
-        return set(_drain_pipe(self._wake_read))
+        for number in drain_pipe(self._ready_read):
+            worker = self._workers[number]
+            is_news, worker.beat, worker.was_ready = not worker.beat, now, True
+            if is_news and self._has_served:
+                _take_over(worker)
+        if not self._has_served and all(worker.was_ready for worker in self._workers):
+            # Not one by one: a generation of which one worker cannot start must leave no address taken.
+            self._has_served = True
+            for worker in self._workers:
+                _take_over(worker)
+            self._reports.serves()
+        return set(drain_pipe(self._wake_read))
 
     def _next_look(self) -> float:
         """Seconds until a start is due or signs of life are looked for."""
@@ -157,7 +143,7 @@ class _Supervisor:
         now = time.monotonic()
         for worker in self._workers:
             if worker.pid and worker.beat and now - worker.beat > self._settings.hang_after_s:
-                _say(f"worker {worker.number} gave no sign of life for {self._settings.hang_after_s:g} s; killing it")
+                say(f"worker {worker.number} gave no sign of life for {self._settings.hang_after_s:g} s; killing it")
                 worker.beat = 0.0
                 os.kill(worker.pid, signal.SIGKILL)
 
@@ -166,7 +152,8 @@ class _Supervisor:
         worker.failures = 1 if now - worker.started >= STABLE_S else worker.failures + 1
         delay = 0.0 if worker.failures == 1 else min(BACKOFF_S * 2 ** (worker.failures - 2), MAX_BACKOFF_S)
         worker.restart_at = now + delay
-        _say(f"worker {worker.number} died; starting it again in {delay:.1f} s")
+        say(f"worker {worker.number} died; starting it again in {delay:.1f} s")
+        self._reports.worker_died()
 
     def _reap(self) -> list[_Worker]:
         gone = []
@@ -176,19 +163,25 @@ class _Supervisor:
                 gone.append(worker)
         return gone
 
-    def _stop(self) -> None:
-        """SIGTERM to all, then patience, then SIGKILL. A second SIGTERM or SIGINT ends the patience."""
-        deadline = time.monotonic() + self._settings.drain_delay_s + self._settings.drain_grace_s + KILL_AFTER_S
-        self._signal_all(signal.SIGTERM)
+    def _stop(self, number: signal.Signals) -> None:
+        """`number` to all, then patience, then SIGKILL. SIGTERM while they leave is passed on; a second one ends it."""
+        deadline = time.monotonic() + self._settings.stop_limit_s
+        for worker in self._workers:
+            if worker.pid:
+                # One that does not serve yet has nothing to finish, and no handler of its own.
+                os.kill(worker.pid, number if worker.beat else signal.SIGKILL)
         while any(worker.pid for worker in self._workers):
             received = self._wait(max(0.0, deadline - time.monotonic()))
             self._reap()
-            if received & {signal.SIGTERM, signal.SIGINT} or time.monotonic() >= deadline:
+            is_over = signal.SIGTERM in received and number is signal.SIGTERM
+            if is_over or time.monotonic() >= deadline:
                 self._signal_all(signal.SIGKILL)
                 for worker in self._workers:
                     if worker.pid:
                         os.waitpid(worker.pid, 0)
                         worker.pid = 0
+            elif signal.SIGTERM in received:
+                number = signal.SIGTERM
 
     def _signal_all(self, number: signal.Signals) -> None:
         for worker in self._workers:
@@ -196,38 +189,36 @@ class _Supervisor:
                 os.kill(worker.pid, number)
 
     def _start(self, worker: _Worker) -> None:
-        parent = os.getpid()
         worker.started = time.monotonic()
         worker.beat = 0.0
-        worker.pid = os.fork()
-        if worker.pid:
-            return
-        code = 1
-        try:
-            _become_worker(parent)
-            code = self._work(worker)
-        except BaseException as fault:  # a fork never returns into the parent's code
-            _say(f"worker {worker.number}: {type(fault).__name__}: {fault}")
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+        worker.pid = fork(f"worker {worker.number}", lambda: self._work(worker))
 
     def _work(self, worker: _Worker) -> int:
+        for end in (self._channel, self._ready_read, self._wake_read, self._wake_write):
+            os.close(end)
+
         import uvloop  # after the fork, as gRPC below: both start threads or hold loops
 
         from extproc.server import app
 
         async def serve() -> None:
-            stop = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            loop = asyncio.get_running_loop()
+            ending: asyncio.Future[app.Ending] = loop.create_future()
+
+            def end(how: app.Ending) -> None:
+                if not ending.done():
+                    ending.set_result(how)
+
+            loop.add_signal_handler(signal.SIGTERM, end, app.Ending.DRAIN)
+            loop.add_signal_handler(LEAVE, end, app.Ending.LEAVE)
             beats: list[asyncio.Task[None]] = []
 
             def tell_ready() -> None:
                 _tell(self._ready_write, worker.number)
                 beats.append(asyncio.create_task(_beat(self._ready_write, worker.number)))
 
-            await app.run(self._settings, self._inspector, worker.address, self._listener, stop, tell_ready)
+            address = own_address(worker.address)
+            await app.run(self._settings, self._inspector, address, self._listener, ending, tell_ready)
 
         held = self._enter(self._inspector, worker.number) if self._enter is not None else nullcontext()
         with held, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -235,33 +226,16 @@ class _Supervisor:
         return 0
 
 
-def _become_worker(parent: int) -> None:
-    """Signals as at the start of a process, and death together with the supervisor."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal: the supervisor decides
-        signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _listen(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-
-
-def _drain_pipe(end: int) -> bytes:
-    try:
-        return os.read(end, 4096)
-    except BlockingIOError:
-        return b""
+def _take_over(worker: _Worker) -> None:
+    """From now on the address leads to this worker; who was connected to its predecessor stays so."""
+    own = own_address(worker.address, worker.pid)
+    if own != worker.address:
+        with contextlib.suppress(FileNotFoundError):  # it died at once, which shows soon enough
+            os.replace(own.removeprefix("unix:"), worker.address.removeprefix("unix:"))  # noqa: PTH105 (texts)
 
 
 def _tell(end: int, number: int) -> None:
-    with contextlib.suppress(BlockingIOError):  # a supervisor that stands still needs no news
+    with contextlib.suppress(BlockingIOError):  # a generation that stands still needs no news
         os.write(end, bytes([number]))
 
 
@@ -270,8 +244,3 @@ async def _beat(end: int, number: int) -> None:
     while True:
         await asyncio.sleep(BEAT_S)
         _tell(end, number)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"extproc: {line}\n")
-    sys.stderr.flush()

@@ -207,8 +207,12 @@ class PairProcess:
     def supervisor(self) -> int:
         return next(pid for pid in children_of(self.process.pid) if "--disable-hot-restart" not in command_of(pid))
 
-    def workers(self) -> list[int]:
+    def generations(self) -> list[int]:
+        """Processes that hold rules, each with its workers; more than one during a reload."""
         return children_of(self.supervisor())
+
+    def workers(self) -> list[int]:
+        return [worker for generation in self.generations() for worker in children_of(generation)]
 
     def send(self, *args: Any, **more: Any) -> Answer:
         return send(self.port, *args, **more)

@@ -60,8 +60,8 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def workers(self) -> list[int]:
-        tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in tasks.read_text().split()]
+        """Of all generations; empty while there is none."""
+        return [worker for generation in children(self.process.pid) for worker in children(generation)]
 
     def output(self) -> str:
         """Once the server has ended."""
@@ -74,6 +74,13 @@ class Server:
         self.process.wait(10)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 @contextmanager
@@ -206,17 +213,25 @@ def test_workers_die_with_their_supervisor() -> None:
         eventually(lambda: not any(is_running(pid) for pid in workers))
 
 
-def test_a_hangup_is_told_and_ends_nothing() -> None:
+def test_a_hangup_of_workers_ends_nothing_and_of_the_supervisor_loads_anew() -> None:
     with serving(address := free_address()) as server:
         before = server.workers()
-        for pid in (server.process.pid, *before):
+        for pid in (*children(server.process.pid), *before):
             os.kill(pid, signal.SIGHUP)
         with grpc.insecure_channel(address, NO_PROXY) as channel:
+            old = Stream(channel)
+            assert kind(old.ask(head(is_last=False))) == "request_headers"
+            assert server.workers() == before
+            os.kill(server.process.pid, signal.SIGHUP)
+            [new] = eventually(lambda: set(server.workers()) - set(before))
+            eventually(lambda: status(address) == health_pb2.HealthCheckResponse.SERVING)
+            assert kind(old.ask(body(b"x"))) == "request_body", "an open stream is finished where it began"
+            assert old.end() is grpc.StatusCode.OK
+            eventually(lambda: server.workers() == [new])
             assert kind(Stream(channel).ask(head())) == "request_headers"
-        assert server.workers() == before
         server.process.terminate()
         assert server.process.wait(20) == 0
-        assert "a restart loads new ones" in server.output()
+        assert "(SIGHUP); rules toy, the same as before" in server.output()
 
 
 def is_running(pid: int) -> bool:

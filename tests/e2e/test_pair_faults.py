@@ -63,7 +63,8 @@ VICTIMS = {
     "one worker": lambda pair: pair.workers()[:1],
     "all workers": lambda pair: pair.workers(),
     "the supervisor": lambda pair: [pair.supervisor()],
-    "the supervisor and all workers": lambda pair: [pair.supervisor(), *pair.workers()],
+    "the rules' process": lambda pair: pair.generations(),
+    "all of the engine": lambda pair: [pair.supervisor(), *pair.generations(), *pair.workers()],
 }
 
 
@@ -123,10 +124,12 @@ def test_no_attack_passes_while_processes_die_at_random(start_pair: Any, app: An
 def test_an_engine_that_is_away_means_503_with_a_request_id(start_pair: Any, app: Any, tools: Any) -> None:
     pair = start_pair(app.port, "--workers", "1").await_start()
     app.forget()
-    supervisor = pair.supervisor()
-    os.kill(supervisor, signal.SIGSTOP)  # so that nobody starts the worker again
+    workers = pair.workers()
+    asleep = [pair.supervisor(), *pair.generations()]  # so that nobody starts the worker again
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
     try:
-        kill(tools.children_of(supervisor))
+        kill(workers)
         answer = tools.wait_for(
             lambda: (found := pair.send(path="/hello")) and found.status != 200 and found, 5, "failing request"
         )
@@ -137,7 +140,8 @@ def test_an_engine_that_is_away_means_503_with_a_request_id(start_pair: Any, app
         assert pair.send("POST", "/hello", body=b"x=1").status == 503
         tools.wait_for(lambda: pair.send(path="/.well-known/waf/ready").status == 503, 10, "not ready")
     finally:
-        os.kill(supervisor, signal.SIGCONT)
+        for pid in asleep:
+            os.kill(pid, signal.SIGCONT)
     tools.wait_for(lambda: pair.send(path="/hello").status == 200, 10, "recovery")
     tools.wait_for(lambda: pair.send(path="/.well-known/waf/ready").status == 200, 10, "readiness")
 
@@ -179,7 +183,8 @@ def _fails(action: Any) -> bool:
 def test_kill_9_of_the_parent_leaves_nothing(start_pair: Any, app: Any, tools: Any) -> None:
     pair = start_pair(app.port, "--workers", "2").await_start()
     family = pair.descendants()
-    assert len(family) == 4, [tools.command_of(pid) for pid in family]  # supervisor, two workers, Envoy
+    # Supervisor, rules' process, two workers, Envoy.
+    assert len(family) == 5, [tools.command_of(pid) for pid in family]
     pair.process.kill()
     pair.process.wait()
     tools.wait_for(lambda: not [pid for pid in family if tools.is_alive(pid)], 5, "end of all")

@@ -180,6 +180,7 @@ class Usage:
 
 def look(pair: Any, usages: dict[int, Usage]) -> None:
     pids = {"up": pair.process.pid, "supervisor": pair.supervisor(), "envoy": pair.envoy()}
+    pids |= {f"generation {number}": pid for number, pid in enumerate(pair.generations())}
     pids |= {f"worker {number}": pid for number, pid in enumerate(pair.workers())}
     for name, pid in pids.items():
         usage = usages.setdefault(pid, Usage(name))
@@ -212,7 +213,7 @@ def test_a_constant_load_leaves_everything_flat(start_pair: Any, app: Any, tools
     assert set(clients.clean) == {200}
     assert set(clients.attacks) == {FORBIDDEN}
     assert told == {"allow": clients.clean[200], "block": clients.attacks[FORBIDDEN]}
-    assert len(usages) == 5, "a process died and was replaced"
+    assert len(usages) == 6, "a process died and was replaced"
     for usage in usages.values():
         before, after = usage.thirds(usage.bytes)
         assert after - before < GROWTH_BYTES, f"{usage.name} grows: {usage.bytes}"

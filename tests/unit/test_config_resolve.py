@@ -98,7 +98,7 @@ REFUSED: list[tuple[str, object, str]] = [
     ("app", "http://127.0.0.1:80", "without a scheme"),
     ("app", "bad_name:80", "IP or a host name"),
     ("app", "256.1.1.1:80", "IP or a host name"),
-    ("grpc", "unix:/" + "a" * SOCKET_PATH_LIMIT_BYTES, "at most 107 bytes"),
+    ("grpc", "unix:/" + "a" * SOCKET_PATH_LIMIT_BYTES, "at most 100 bytes"),
     ("grpc", "unix:", "must be a text"),
     ("grpc", "127.0.0.1:1,127.0.0.1:1", "twice"),
     ("mode", "blok", "must be one of off, monitor, block"),

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from extproc.cli.main import main
 from extproc.model.errors import PolicyErrors
+from extproc.model.files import FilesRead
 from extproc.policy import definition
 from extproc.policy.definition import json_schema
 from extproc.policy.known_rules import RuleNames
@@ -81,7 +82,8 @@ def findings(folder: Path, text: str) -> list[str]:
 
 
 def test_every_key_is_read(folder: Path) -> None:
-    policy = load(folder, FULL)
+    files = FilesRead()
+    policy = load_policy(write(folder, HEAD + FULL), files)
     defaults, checkout = policy.scopes
     assert (defaults.name, defaults.given["mode"].value, defaults.given["ip.deny"].value.count) == (
         "defaults",
@@ -116,7 +118,8 @@ def test_every_key_is_read(folder: Path) -> None:
     assert checkout.matches[1].hosts[0].text == "*.shop.example"
     assert policy.shadow_rules == (folder / "next.conf",)
     assert policy.secret_names == {"kundennummer"}
-    assert [path.name for path in policy.files_read] == ["waf.yaml", "bad.txt", "page.html", "page.json", "page.txt"]
+    read = [Path(name).name for _, name in files.looks]
+    assert read == ["waf.yaml", "bad.txt", "page.html", "page.json", "page.txt"]
 
 
 def test_the_schema_takes_what_the_loader_takes(folder: Path) -> None:

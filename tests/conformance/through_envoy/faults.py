@@ -17,7 +17,7 @@ from tests.conformance.through_envoy.ground import Site, admin_socket
 from tests.conformance.through_envoy.http2_client import Http2Client
 from tests.conformance.through_envoy.lone_envoy import OFFICIAL, FaultyServer, LoneEnvoy, Tree, ext_proc, read_stat
 from tests.conformance.through_envoy.single_requests import FORM, FORM_LINE, QUERY_ATTACK
-from tests.e2e.conftest import Answer, PairProcess, children_of, free_port, is_alive, send, wait_for
+from tests.e2e.conftest import Answer, PairProcess, free_port, is_alive, send, wait_for
 from tests.e2e.test_pair_faults import Load
 
 BACK_WITHIN_S = 3.0
@@ -38,14 +38,16 @@ PARALLEL = (1_100, 3_000)
 
 @contextmanager
 def nobody_restarts(pair: PairProcess) -> Iterator[list[int]]:
-    """The supervisor sleeps meanwhile; yields its workers."""
-    supervisor = pair.supervisor()
-    workers = children_of(supervisor)
-    os.kill(supervisor, signal.SIGSTOP)
+    """Who would start workers again sleeps meanwhile; yields the workers."""
+    workers = pair.workers()
+    asleep = [pair.supervisor(), *pair.generations()]
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
     try:
         yield workers
     finally:
-        os.kill(supervisor, signal.SIGCONT)
+        for pid in asleep:
+            os.kill(pid, signal.SIGCONT)
 
 
 def kill(workers: list[int]) -> None:

@@ -19,8 +19,9 @@ from extproc.model.inspection import Inspection, Steps
 from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.phase import Phase
 from extproc.model.verdict import Coverage, Outcome, Verdict
+from extproc.server.generation import Attempt, Loaded
 from extproc.server.settings import ServerSettings
-from extproc.server.workers import run
+from extproc.server.supervisor import run
 
 ATTACK = b"' or 1=1--"
 
@@ -126,7 +127,12 @@ def main() -> int:
     pairs = (pair.partition("=") for pair in given.set)
     settings = {"upgrade_paths": ("/ws",), "drain_delay_s": 0.0}
     settings |= {key: ast.literal_eval(value) for key, _, value in pairs}
-    return run(ServerSettings(addresses=tuple(given.grpc), **settings), ToyInspector)
+    told = ServerSettings(addresses=tuple(given.grpc), **settings)
+
+    def load(attempt: Attempt) -> Loaded:
+        return Loaded(ToyInspector(), told)
+
+    return run(told, load)
 
 
 if __name__ == "__main__":
