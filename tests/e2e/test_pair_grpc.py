@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -35,19 +36,37 @@ def collect(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
     return b" ".join(requests)
 
 
-@pytest.fixture(scope="module")
-def channel(envoy_binary: Path, tools: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
+def chat(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    context.set_trailing_metadata((("x-sum", "0"),))
+    for request in requests:
+        yield b"you said " + request
+
+
+CONFIGURATIONS = {
+    "plain": (),
+    "response": ("--response",),
+    "stream": ("--route", f"/{SERVICE}=stream"),
+    "stream, response": ("--route", f"/{SERVICE}=stream", "--response"),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def channel(
+    request: pytest.FixtureRequest, envoy_binary: Path, tools: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[grpc.Channel]:
     """Through a pair to a gRPC server."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
     methods = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
         "Many": grpc.unary_stream_rpc_method_handler(many),
         "Collect": grpc.stream_unary_rpc_method_handler(collect),
+        "Chat": grpc.stream_stream_rpc_method_handler(chat),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    pair = tools.start_up(tmp_path_factory.mktemp("grpc"), port, "--workers", "1", "--app-protocol", "http2")
+    flags = ("--workers", "1", "--app-protocol", "http2", *CONFIGURATIONS[request.param])
+    pair = tools.start_up(tmp_path_factory.mktemp("grpc"), port, *flags)
     try:
         pair.await_start()
         with grpc.insecure_channel(f"127.0.0.1:{pair.port}") as opened:
@@ -78,6 +97,22 @@ def test_a_stream_of_answers_with_its_trailers(channel: grpc.Channel) -> None:
 def test_a_stream_of_requests(channel: grpc.Channel) -> None:
     answer = channel.stream_unary(f"/{SERVICE}/Collect")(iter((b"a", b"b")), timeout=CALL_LIMIT_S)
     assert answer == b"a b"
+
+
+@pytest.mark.parametrize("channel", ["stream", "stream, response"], indirect=True)
+def test_a_conversation_goes_both_ways_at_once(channel: grpc.Channel) -> None:
+    """The second request is made of the first answer: nothing may wait for the end of the requests."""
+    answers: queue.Queue[bytes] = queue.Queue()
+
+    def requests() -> Iterator[bytes]:
+        yield b"hello"
+        yield answers.get(timeout=CALL_LIMIT_S)
+
+    call = channel.stream_stream(f"/{SERVICE}/Chat")(requests(), timeout=CALL_LIMIT_S)
+    first = next(call)
+    answers.put(first)
+    assert (first, list(call)) == (b"you said hello", [b"you said you said hello"])
+    assert ("x-sum", "0") in call.trailing_metadata()
 
 
 @pytest.mark.parametrize("name", ["Unary", "Many"])
