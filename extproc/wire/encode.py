@@ -70,9 +70,11 @@ def block(verdict: Verdict, accept: bytes = b"", content_type: bytes = b"") -> b
     reply.status.code = status
     reply.details = DETAILS[verdict.phase]
     reply.grpc_status.status = _GRPC_STATUS.get(status, _PERMISSION_DENIED)
-    # Envoy makes the body the grpc-message of a gRPC client, which reads one line of text.
-    media = page.PLAIN if content_type.lower().startswith(b"application/grpc") else page.choose_format(accept)
-    content = b"" if status in BODILESS else page.render(media, status, verdict.incident)
+    is_grpc = content_type.lower().startswith(b"application/grpc")
+    media = page.PLAIN if is_grpc else page.choose_format(accept, content_type)
+    content = b"" if status in BODILESS else page.render(media, status, verdict.incident, verdict.templates)
+    if is_grpc:  # Envoy makes the body the grpc-message, which is one line of text
+        content = b" ".join(content.split())
     reply.body = content if len(content) <= MAX_PAGE_BYTES else b""
     headers = reply.headers.set_headers
     _set(headers, "content-type", media + b"; charset=utf-8" if media != page.PROBLEM else media)

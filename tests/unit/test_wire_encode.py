@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from extproc._pb.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
 from extproc._pb.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
+from extproc.model.answer import Templates
 from extproc.model.phase import Phase
 from extproc.model.route import upgraded
 from extproc.model.verdict import Coverage, Outcome, Verdict
@@ -196,3 +198,80 @@ def test_what_must_never_be_sent_does_not_exist() -> None:
     assert not numbers & set(range(11, 17))
     option = pb.HeaderMutation.DESCRIPTOR.fields_by_name["set_headers"].message_type
     assert [field.name for field in option.fields] == ["header"]
+
+
+FORMATS: list[tuple[bytes, bytes, bytes]] = [
+    # (Accept, Content-Type of the request, what is answered)
+    (b"application/vnd.api+json", b"", page.PROBLEM),
+    (b"application/graphql-response+json, */*;q=0.1", b"", page.PROBLEM),
+    (b"*/*", b"application/json", page.PROBLEM),
+    (b"", b"application/json; charset=utf-8", page.PROBLEM),
+    (b"", b"application/vnd.api+json", page.PROBLEM),
+    (b"text/html", b"application/json", page.HTML),
+    (b"*/*", b"application/x-www-form-urlencoded", page.PLAIN),
+    (b"*/*", b"application/jsonx", page.PLAIN),
+]
+
+
+@pytest.mark.parametrize(("accept", "content_type", "media"), FORMATS)
+def test_who_accepts_anything_gets_what_it_speaks(accept: bytes, content_type: bytes, media: bytes) -> None:
+    assert page.choose_format(accept, content_type) == media
+
+
+OWN = Templates(
+    html=b"<h1>${title}</h1>${incident}",
+    problem=b'{"id": "${incident}", "s": ${status}}',
+    plain=b"${status}\n${incident}\n",
+)
+
+
+def test_templates_of_a_policy() -> None:
+    verdict = replace(BLOCK, status=429, templates=OWN, incident='<&">')
+    answers = {
+        accept: blocked(verdict, accept=accept).immediate_response.body
+        for accept in (b"text/html", b"application/json", b"text/plain")
+    }
+    assert answers[b"text/html"] == b"<h1>Too Many Requests</h1>&lt;&amp;&quot;&gt;"
+    assert json.loads(answers[b"application/json"]) == {"id": '<&">', "s": 429}
+    assert answers[b"text/plain"] == b'429\n<&">\n'
+    grpc = blocked(verdict, content_type=b"application/grpc+proto").immediate_response
+    assert (grpc.body, grpc.grpc_status.status) == (b'429 <&">', 8)
+
+
+def test_a_policy_with_one_template_has_the_built_in_ones_beside_it() -> None:
+    verdict = replace(BLOCK, templates=Templates(plain=b"${incident}"))
+    assert b"<main>" in blocked(verdict, accept=b"text/html").immediate_response.body
+
+
+class Page(HTMLParser):
+    """Elements, and every attribute that names something to be fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.attributes: dict[str, str | None] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes.update(attrs)
+
+
+def test_the_page_is_small_accessible_and_needs_nothing_else() -> None:
+    body = blocked(accept=b"text/html").immediate_response.body
+    read = Page()
+    read.feed(body.decode())
+    assert len(body) < 1500
+    assert read.attributes["lang"] == "en"
+    assert {"title", "main", "h1"} <= set(read.elements)
+    assert read.elements.count("h1") == 1
+    assert b"width=device-width" in body
+    assert {"src", "href", "srcset", "action"}.isdisjoint(read.attributes)
+    assert {"script", "link", "img", "iframe", "form"}.isdisjoint(read.elements)
+    assert b"url(" not in body
+    assert b"@import" not in body
+    assert b"942100" not in body
+
+
+def test_what_shadow_rules_say_is_in_the_metadata() -> None:
+    assert waf(blocked(replace(BLOCK, shadow="allow")))["shadow"] == "allow"
+    assert "shadow" not in waf(blocked())
