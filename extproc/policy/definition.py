@@ -42,8 +42,8 @@ MAX_ADDRESSES = 100_000
 
 BODY_LIMIT_BYTES = (1024, 64 * 1024 * 1024)
 TIME_LIMIT_MS = (10, 60_000)
-STATUS_RANGE = (400, 599)
-"""Of a block: an error, so that no cache and no client takes it for the app's answer."""
+STATUSES = frozenset({*range(400, 418), *range(421, 425), 426, 428, 429, 431, *range(500, 509), 510, 511})
+"""Of a block: errors, so that no cache and no client takes it for the app's answer; those that Envoy knows."""
 
 THRESHOLD_RANGE = (1, 10_000)
 MAX_RULE_ID = 2**31 - 1
@@ -60,6 +60,12 @@ def _rules(value: str) -> tuple[int, int]:
     if not 0 < found[0] <= found[1] <= MAX_RULE_ID:
         raise ValueError(f"must be a rule id, or a range from the smaller to the larger, not {value!r}")
     return found
+
+
+def _status(value: str) -> int:
+    if not value.isdecimal() or int(value) not in STATUSES:
+        raise ValueError(f"must be an error status that Envoy knows, such as 403, 404 or 429, not {value!r}")
+    return int(value)
 
 
 def _host(value: str) -> HostPattern:
@@ -129,7 +135,7 @@ EXCLUSION = Record(
 
 BLOCK = Record(
     {
-        "status": Key(number(*STATUS_RANGE), "status of what the rules or the deny list refuse"),
+        "status": Key(Scalar(_status, {"enum": sorted(STATUSES)}), "status of what the rules or the deny list refuse"),
         "html": Key(_FILE, "template for browsers, beside this file"),
         "problem": Key(_FILE, "template for clients that accept JSON (RFC 9457)"),
         "plain": Key(_FILE, "template for all others, gRPC included"),

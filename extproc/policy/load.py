@@ -28,6 +28,12 @@ MAX_LIST_BYTES = 16 * 1024 * 1024
 MAX_TEMPLATE_BYTES = 6144
 """A larger template is refused: what Envoy is given must stay below 8 KiB with the incident in it."""
 
+MAX_FILLED_BYTES = 8192
+"""With every placeholder filled in by PLACEHOLDER_BYTES; Envoy sends no larger page."""
+
+PLACEHOLDER_BYTES = 40
+"""The longest title of a status has 31, an incident 16."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLACEHOLDER = re.compile(rb"\$\{([^}]{0,40})\}?")
 _SCHEMA_LINE = re.compile(rb"^[\"']?schema[\"']?\s*:", re.MULTILINE)
@@ -232,6 +238,8 @@ class _Loading:
             data.decode("utf-8")
         except UnicodeDecodeError as error:
             self.report.tell(given.line, f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8")
+        if len(_PLACEHOLDER.sub(b"x" * PLACEHOLDER_BYTES, data)) > MAX_FILLED_BYTES:
+            self.report.tell(given.line, f"{path} is too large once its placeholders are filled in; use fewer of them")
         if kind == "problem":
             self._check_json(path, data, given.line)
         return Given(data, given.line)

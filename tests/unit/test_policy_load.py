@@ -15,11 +15,13 @@ from extproc.cli.main import main
 from extproc.model.errors import PolicyErrors
 from extproc.model.files import FilesRead
 from extproc.policy import definition
+from extproc.policy import load as load_module
 from extproc.policy.definition import json_schema
 from extproc.policy.known_rules import RuleNames
 from extproc.policy.load import MAX_FILE_BYTES, MAX_TEMPLATE_BYTES, expired, is_policy, load_policy, require_rules
 from extproc.policy.model import Policy
 from extproc.seclang.assemble import Sources, load_ruleset
+from extproc.wire import encode
 
 HEAD = "schema: extproc.policy/1\n"
 
@@ -166,7 +168,7 @@ REFUSED: list[tuple[str, int, str]] = [
     ("defaults: {exclusions: [{rules: 1, expires: 2026-02-30, owner: a, reason: b}]}\n", 2, "no day of the calendar"),
     ("defaults: {exclusions: [{rules: 1, expires: soon, owner: a, reason: b}]}\n", 2, "must be a date"),
     ("defaults: {exclusions: [{rules: 1, method: post, owner: a, reason: b}]}\n", 2, "in capitals"),
-    ("defaults: {block: {status: 200}}\n", 2, "must be between 400 and 599"),
+    ("defaults: {block: {status: 200}}\n", 2, "must be an error status"),
     ("defaults: {block: {html: none.html}}\n", 2, "cannot be read"),
     ("defaults: {rate_limit: {requests: 5}}\n", 2, "needs per"),
     ("shadow_rules: none.conf\n", 2, "is no file"),
@@ -284,6 +286,7 @@ TEMPLATES: list[tuple[str, bytes, str]] = [
     ("html", b"\xff ${incident}", "is not UTF-8"),
     ("problem", b"${incident}", "is no JSON"),
     ("problem", b'["${incident}"]', "is an object"),
+    ("plain", b"${title}" * 200 + b"${incident}" * 5, "too large once its placeholders are filled in"),
     ("plain", b"x" * (MAX_TEMPLATE_BYTES - 10) + b"${incident}", f"larger than {MAX_TEMPLATE_BYTES} bytes"),
 ]
 
@@ -292,6 +295,11 @@ TEMPLATES: list[tuple[str, bytes, str]] = [
 def test_templates_are_checked_when_loaded(folder: Path, kind: str, data: bytes, words: str) -> None:
     (folder / "t").write_bytes(data)
     assert any(words in one for one in findings(folder, f"defaults: {{block: {{{kind}: t}}}}\n"))
+
+
+def test_what_the_loader_takes_envoy_sends() -> None:
+    assert load_module.MAX_FILLED_BYTES == encode.MAX_PAGE_BYTES
+    assert {status for status in encode.STATUSES if status >= 400} == definition.STATUSES
 
 
 def test_the_largest_template(folder: Path) -> None:
