@@ -12,6 +12,8 @@ from extproc.cli.flags import add_flags, config_file, resolve_arguments
 from extproc.cli.rehearsal import compare, rehearse
 from extproc.cli.wiring import load_inspector
 from extproc.config import DEFAULT_HEALTH, SETTINGS, Config
+from extproc.events.faults import install as install_faults
+from extproc.events.masking import Masking
 from extproc.server import supervisor
 from extproc.server.generation import Attempt, Loaded
 from extproc.server.process import say
@@ -43,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         outcome = rehearse(inspector)
         return Loaded(inspector, server_settings(now), outcome, compare(outcome, attempt.baseline))
 
+    install_faults(Masking())
     return supervisor.run(settings, load, decisions.writing)
 
 
