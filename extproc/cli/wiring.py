@@ -23,7 +23,8 @@ from extproc.model.verdict import Decision, Mode
 from extproc.policy.bind import Base, Binder
 from extproc.policy.known_rules import RuleNames
 from extproc.policy.load import expired, load_policy, require_rules
-from extproc.policy.model import Policy
+from extproc.policy.model import DEFAULTS, Policy
+from extproc.policy.shapes import nearest
 from extproc.seclang.assemble import Sources, crs_files, load_ruleset
 
 SHIPPED = "rules"
@@ -72,6 +73,7 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
         bodies_by_route=route_bodies(config.routes, ruleset.bodies),
     )
     _say(describe_mode(config, ruleset.mode))
+    _refuse_unknown_policies(config, policy)
     treat = None
     if policy is not None:
         every = [*plans.values(), *((shadow,) if shadow is not None else ())]
@@ -95,6 +97,18 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
         rules = len(shadow.rules)
         _say(f"shadow rules: {rules} run beside the others and decide nothing; hash {shadow.ruleset.hash}")
     return EngineInspector(plans[""], settings, lambda decision: publish(decision, masking), treat=treat, shadow=shadow)
+
+
+def _refuse_unknown_policies(config: Config, policy: Policy | None) -> None:
+    """A route that names a policy which is not there would silently run under the defaults alone."""
+    known = [scope.name for scope in policy.scopes if scope.name != DEFAULTS] if policy is not None else []
+    for route in config.routes:
+        if route.policy and route.policy not in known:
+            hint = nearest(route.policy, known) if known else f"name a file with {SETTINGS['policy'].flag}"
+            raise ConfigError(
+                config.sources.get("routes", SETTINGS["routes"].flag),
+                f"{route.name} asks for the policy {route.policy}, which there is not; {hint}",
+            )
 
 
 def _plan(ruleset: Ruleset, masking: Masking) -> Plan:
