@@ -217,7 +217,7 @@ def _path_prefixes(value: object) -> tuple[str, ...]:
 
 
 def _routes(value: object) -> tuple[Route, ...]:
-    return read_routes(value, _size)
+    return read_routes(value, _size, _duration_ms)
 
 
 def setting(default: T, read: Reader[T], help: str, *, unit: str = "", metavar: str = "", flag: str = "") -> T:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from extproc.model.route import DEFAULT_ROUTE, UPLOAD_LIMIT_BYTES, Beyond, Profile, Route
+from extproc.model.route import DEFAULT_ROUTE, UPLOAD_BUDGET_MS, UPLOAD_LIMIT_BYTES, Beyond, Profile, Route
 
 ROUTES_LIMIT = 200
 """Envoy walks them in order for every request."""
@@ -15,7 +15,7 @@ ROUTES_LIMIT = 200
 RESERVED = frozenset({DEFAULT_ROUTE, "ambiguous-host", "empty-host"})
 """Names of routes that are rendered in any case."""
 
-KEYS = ("name", "host", "prefix", "path", "profile", "body_limit", "beyond", "policy")
+KEYS = ("name", "host", "prefix", "path", "profile", "body_limit", "time_budget", "beyond", "policy")
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,=:@-]*)+")
 """RFC 3986 path characters but `;` and escapes: what could be written in two ways cannot be matched in one."""
@@ -24,12 +24,13 @@ _HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Word = TypeVar("Word", Profile, Beyond)
-ReadSize = Callable[[object], int]
+ReadNumber = Callable[[object], int]
 
 
-def read_routes(value: object, read_size: ReadSize) -> tuple[Route, ...]:
-    """Items are `[HOST]/PREFIX=PROFILE[:LIMIT][:pass]`, `[HOST]=/PATH=...` for one path alone, or mappings.
+def read_routes(value: object, read_size: ReadNumber, read_time: ReadNumber) -> tuple[Route, ...]:
+    """Items are `[HOST]/PREFIX=PROFILE[:LIMIT][:TIME][:pass]`, `[HOST]=/PATH=...` for one path alone, or mappings.
 
+    `read_size` and `read_time` read bytes and milliseconds as users write them.
     Raises ValueError with a sentence that mends it.
     """
     items = value.split(",") if isinstance(value, str) else value
@@ -37,7 +38,9 @@ def read_routes(value: object, read_size: ReadSize) -> tuple[Route, ...]:
         raise ValueError("must be a list of routes, each PREFIX=PROFILE or a mapping with `prefix` and `profile`")
     if len(items) > ROUTES_LIMIT:
         raise ValueError(f"must be at most {ROUTES_LIMIT} routes, not {len(items)}")
-    routes = tuple(_from_mapping(i, read_size) if isinstance(i, Mapping) else _from_text(i, read_size) for i in items)
+    routes = tuple(
+        _from_mapping(item if isinstance(item, Mapping) else _from_text(item), read_size, read_time) for item in items
+    )
     _refuse_twins(routes)
     return routes
 
@@ -55,7 +58,8 @@ def _refuse_twins(routes: Sequence[Route]) -> None:
         places[place] = route.name
 
 
-def _from_text(item: object, read_size: ReadSize) -> Route:
+def _from_text(item: object) -> Mapping[str, object]:
+    """The mapping that a text stands for."""
     if not isinstance(item, str):
         raise ValueError(f"must be routes such as /ws=stream, not {item!r}")
     where, equals, how = item.strip().rpartition("=")
@@ -67,11 +71,12 @@ def _from_text(item: object, read_size: ReadSize) -> Route:
     if host.rstrip("="):
         written["host"] = host.rstrip("=")
     for word in more:
-        written["beyond" if word in set(Beyond) else "body_limit"] = word
-    return _from_mapping(written, read_size)
+        is_time = word.endswith(("ms", "s", "m"))
+        written["beyond" if word in set(Beyond) else "time_budget" if is_time else "body_limit"] = word
+    return written
 
 
-def _from_mapping(written: Mapping[Any, object], read_size: ReadSize) -> Route:
+def _from_mapping(written: Mapping[Any, object], read_size: ReadNumber, read_time: ReadNumber) -> Route:
     for key in written:
         if key not in KEYS:
             near = difflib.get_close_matches(str(key), KEYS, n=1)
@@ -84,9 +89,11 @@ def _from_mapping(written: Mapping[Any, object], read_size: ReadSize) -> Route:
     host = _host(written.get("host", ""))
     profile = _word(Profile, "profile", written.get("profile", Profile.STANDARD))
     limit = read_size(written["body_limit"]) if "body_limit" in written else 0
+    time_ms = read_time(written["time_budget"]) if "time_budget" in written else 0
     beyond = _word(Beyond, "beyond", written.get("beyond", Beyond.REFUSE))
-    if profile is not Profile.UPLOAD and (limit or beyond is not Beyond.REFUSE):
-        raise ValueError(f"gives {path} a body_limit or beyond, which only the profile `upload` has")
+    is_upload = profile is Profile.UPLOAD
+    if not is_upload and (limit or time_ms or beyond is not Beyond.REFUSE):
+        raise ValueError(f"gives {path} a body_limit, time_budget or beyond, which only the profile `upload` has")
     shown = f"{host}{'=' if is_exact else ''}{path}"
     return Route(
         name=_name(written["name"]) if "name" in written else shown,
@@ -94,7 +101,8 @@ def _from_mapping(written: Mapping[Any, object], read_size: ReadSize) -> Route:
         host=host,
         is_exact=is_exact,
         profile=profile,
-        body_limit_bytes=limit or (UPLOAD_LIMIT_BYTES if profile is Profile.UPLOAD else 0),
+        body_limit_bytes=limit or (UPLOAD_LIMIT_BYTES if is_upload else 0),
+        time_budget_ms=time_ms or (UPLOAD_BUDGET_MS if is_upload else 0),
         beyond=beyond,
         policy=_name(written["policy"]) if "policy" in written else "",
     )

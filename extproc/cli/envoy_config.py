@@ -33,11 +33,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def bootstrap_text(config: Config) -> str:
-    """Envoy's half of a pair whose engine has these settings. Raises ConfigError."""
+    """Envoy's half of a pair whose engine has these settings; accepted risks are told. Raises ConfigError."""
     require(config, "listen", "app")
     # In a container stdout is where a log belongs, so only `off` means none.
     log = access_log(config.access_log or "-")
-    return render_text(proxy_settings(config, engine_addresses(config), config.admin or DEFAULT_ADMIN, log))
+    text = render_text(proxy_settings(config, engine_addresses(config), config.admin or DEFAULT_ADMIN, log))
+    for line in risk_lines(text):
+        print(f"extproc: {line}", file=sys.stderr)
+    return text
 
 
 def write_bootstrap(config: Config) -> None:

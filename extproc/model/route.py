@@ -17,6 +17,9 @@ DEFAULT_ROUTE = "app"
 UPLOAD_LIMIT_BYTES = 10 * 1024 * 1024
 """Largest body of an upload route that does not say otherwise."""
 
+UPLOAD_BUDGET_MS = 10_000
+"""Time for a message of such a route: a body of the limit that rules read byte by byte takes seconds."""
+
 
 class Profile(StrEnum):
     """How much of a request the rules see before the app does.
@@ -52,8 +55,8 @@ class Modes(NamedTuple):
 class Route:
     """Requests to `host` (empty: any; `*.example.com`: names below it) whose path is `path` or lies below it.
 
-    `is_exact` leaves out what lies below. `body_limit_bytes` 0 is the general limit. `policy` travels as
-    `x-waf-policy` to the engine.
+    `is_exact` leaves out what lies below. `body_limit_bytes` and `time_budget_ms` 0 are the general ones. `policy`
+    travels as `x-waf-policy` to the engine.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Route:
     is_exact: bool = False
     profile: Profile = Profile.STANDARD
     body_limit_bytes: int = 0
+    time_budget_ms: int = 0
     beyond: Beyond = Beyond.REFUSE
     policy: str = ""
 

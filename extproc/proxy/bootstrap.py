@@ -74,6 +74,11 @@ class ProxySettings:
     patch: dict[str, Any] | None = None
     patch_source: str = ""
 
+    @property
+    def longest_budget_ms(self) -> int:
+        """Envoy has one time limit for all routes, so the most patient of them sets it."""
+        return max(self.time_budget_ms, *(route.time_budget_ms for route in self.routes), 0)
+
 
 def render(settings: ProxySettings) -> dict[str, Any]:
     """The bootstrap as plain data. Raises ConfigError."""
@@ -101,7 +106,7 @@ def render_text(settings: ProxySettings) -> str:
 
 def open_risks(settings: ProxySettings, tree: dict[str, Any]) -> list[Finding]:
     """The holes in a rendered tree, accepted or not, without those that its routes declare."""
-    found = find_holes(read(normalise(tree), settings.time_budget_ms))
+    found = find_holes(read(normalise(tree), settings.longest_budget_ms))
     return [finding for finding in found if not finding.hole.is_declared]
 
 
@@ -128,7 +133,7 @@ def _fill(settings: ProxySettings) -> str:
         "trusted_hops": settings.trusted_hops,
         "access_log": settings.access_log,
         "request_timeout": f"{settings.request_timeout_ms / 1000:g}s",
-        "message_timeout": f"{(settings.time_budget_ms + ANSWER_MARGIN_MS) / 1000:.3f}s",
+        "message_timeout": f"{(settings.longest_budget_ms + ANSWER_MARGIN_MS) / 1000:.3f}s",
         "processing_mode": modes(Profile.STANDARD, Beyond.REFUSE, settings.inspect_response)._asdict(),
         "override_modes": [render_override(mode) for mode in overrides(settings.routes, settings.inspect_response)],
         "routes": [render_route(route, settings.inspect_response) for route in settings.routes],

@@ -41,12 +41,16 @@ _REQUEST_KINDS = frozenset({Kind.REQUEST_HEADERS, Kind.REQUEST_BODY, Kind.REQUES
 
 @dataclass(frozen=True, slots=True)
 class RouteTerms:
-    """One route: its `profile`, what Envoy must declare for it (pairs of body modes), what it may be asked for."""
+    """One route: its `profile`, what Envoy must declare for it (pairs of body modes), what it may be asked for.
+
+    `budget_us` is the time for the answer to one message.
+    """
 
     profile: Profile
     beyond: Beyond
     declared: frozenset[tuple[int, int]]
     mode: Modes
+    budget_us: int
 
     @property
     def is_response_partial(self) -> bool:
@@ -61,10 +65,9 @@ class Terms:
     of them lets Envoy declare.
     """
 
-    __slots__ = ("budget_us", "declared", "inspect_response", "routes", "scheduler", "standard", "upgrade_paths")
+    __slots__ = ("declared", "inspect_response", "routes", "scheduler", "standard", "upgrade_paths")
 
     def __init__(self, settings: ServerSettings, scheduler: Scheduler) -> None:
-        self.budget_us = settings.budget_us
         self.inspect_response = settings.inspect_response
         self.standard = RouteTerms(
             Profile.STANDARD,
@@ -75,12 +78,14 @@ class Terms:
                 for response in settings.response_body_modes
             ),
             modes(Profile.STANDARD, Beyond.REFUSE, settings.inspect_response),
+            settings.budget_us,
         )
         self.routes = {}
         for route in settings.routes:
             mode = modes(route.profile, route.beyond, settings.inspect_response)
             declared = frozenset({(BODY_MODES[mode.request_body_mode], BODY_MODES[mode.response_body_mode])})
-            self.routes[route.name] = RouteTerms(route.profile, route.beyond, declared, mode)
+            budget_us = route.time_budget_ms * 1000 or settings.budget_us
+            self.routes[route.name] = RouteTerms(route.profile, route.beyond, declared, mode, budget_us)
         self.declared = self.standard.declared.union(*(terms.declared for terms in self.routes.values()))
         self.scheduler = scheduler
         self.upgrade_paths = tuple(path.encode() for path in settings.upgrade_paths)
@@ -312,4 +317,4 @@ class Exchange:
         return b",".join(value for key, value in self._head.headers if key == name) if self._head else b""
 
     def _deadline(self) -> Deadline:
-        return Deadline(time.monotonic_ns, self._terms.budget_us)
+        return Deadline(time.monotonic_ns, self._route.budget_us)

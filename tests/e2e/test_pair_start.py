@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -225,3 +228,48 @@ def test_no_envoy_anywhere(app: Any, tools: Any, tmp_path: Path, envoy_binary: P
     )
     assert ended.returncode == 2
     assert "--envoy: no Envoy beside this Python or on PATH" in ended.stderr
+
+
+TLS_PATCH = """
+static_resources:
+  listeners:
+  - name: ingress
+    filter_chains:
+    - transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            tls_certificates:
+            - {certificate_chain: {filename: FOLDER/tls.crt}, private_key: {filename: FOLDER/tls.key}}
+"""
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl for a certificate")
+def test_tls_by_a_patch(start_pair: Any, app: Any, tmp_path: Path) -> None:
+    names = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost")
+    files = ("-keyout", str(tmp_path / "tls.key"), "-out", str(tmp_path / "tls.crt"))
+    subprocess.run(["openssl", "req", "-x509", "-nodes", "-days", "1", *names, *files], check=True, capture_output=True)
+    (tmp_path / "tls.yaml").write_text(TLS_PATCH.replace("FOLDER", str(tmp_path)))
+    pair = start_pair(app.port, "--envoy-patch", str(tmp_path / "tls.yaml"), "--workers", "1").await_start()
+    context = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
+    for path, status in (("/hello", 200), ("/?q=%27%20OR%201=1--", 403)):
+        connection = http.client.HTTPSConnection("localhost", pair.port, timeout=10, context=context)
+        connection.request("GET", path)
+        assert connection.getresponse().status == status
+        connection.close()
+
+
+def test_a_patch_that_opens_a_hole_stops_the_start(start_pair: Any, app: Any, tools: Any, tmp_path: Path) -> None:
+    address = "{socket_address: {address: 0.0.0.0, port_value: 9901}, pipe: null}"
+    (tmp_path / "open.yaml").write_text(f"admin: {{address: {address}}}\n")
+    pair = start_pair(app.port, "--envoy-patch", str(tmp_path / "open.yaml"))
+    assert pair.process.wait(20) == 2
+    assert "open-admin (S23): admin on 0.0.0.0" in pair.stderr
+    assert "--accept-risk open-admin" in pair.stderr
+
+
+def test_an_accepted_risk_is_told_at_the_start(start_pair: Any, app: Any) -> None:
+    flags = ("--route", "/up=upload:pass", "--accept-risk", "partial-body", "--workers", "1")
+    pair = start_pair(app.port, *flags).await_start()
+    assert "extproc: Accepted in writing: partial-body (S3, S4): listener ingress, route /up" in pair.stderr

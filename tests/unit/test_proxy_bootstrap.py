@@ -109,6 +109,11 @@ def test_body_limit_and_time() -> None:
     assert ext_proc(tree)["message_timeout"] == "1.500s"
 
 
+def test_envoy_waits_for_the_most_patient_route() -> None:
+    patient = (dataclasses.replace(ROUTES[1], time_budget_ms=20_000),)
+    assert ext_proc(render(dataclasses.replace(PLAIN, routes=patient)))["message_timeout"] == "21.000s"
+
+
 def test_one_endpoint_per_worker() -> None:
     [group] = cluster(form("sockets"), "extproc")["load_assignment"]["endpoints"]
     assert [item["endpoint"]["address"]["pipe"]["path"] for item in group["lb_endpoints"]] == [

@@ -397,6 +397,14 @@ def test_wrong_input_ends_with_2(flags: tuple[str, ...], sentence: str) -> None:
     assert ended.stdout == ""
 
 
+def test_what_was_accepted_is_told_each_time(tmp_path: Path) -> None:
+    flags = ("--listen", "127.0.0.1:1", "--app", "127.0.0.1:2", "--route", "/up=upload:pass")
+    ended = extproc("envoy-config", *flags, "--accept-risk", "partial-body", "--bootstrap", str(tmp_path / "e.yaml"))
+    assert ended.returncode == 0
+    assert ended.stderr.startswith("extproc: Accepted in writing: partial-body")
+    assert "# Accepted in writing: partial-body" in (tmp_path / "e.yaml").read_text()
+
+
 def test_a_patched_bootstrap_is_one_of_envoys(tmp_path: Path) -> None:
     patch = tmp_path / "p.yaml"
     patch.write_text("staticResources: {listeners: [{name: ingress, perConnectionBufferLimitBytes: 4096}]}\n")

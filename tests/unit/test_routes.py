@@ -8,7 +8,7 @@ import pytest
 
 from extproc.config import resolve
 from extproc.model.errors import ConfigError
-from extproc.model.route import UPLOAD_LIMIT_BYTES, Beyond, Profile, Route
+from extproc.model.route import UPLOAD_BUDGET_MS, UPLOAD_LIMIT_BYTES, Beyond, Profile, Route
 from extproc.routes import ROUTES_LIMIT
 
 STREAM, UPLOAD = Profile.STREAM, Profile.UPLOAD
@@ -18,15 +18,26 @@ READ: list[tuple[object, Route]] = [
     ("/ws/=stream", Route("/ws", "/ws", profile=STREAM)),
     ("/=stream", Route("/", "/", profile=STREAM)),
     ("/a=standard", Route("/a", "/a")),
-    ("/up=upload", Route("/up", "/up", profile=UPLOAD, body_limit_bytes=UPLOAD_LIMIT_BYTES)),
-    ("/up=upload:2MiB", Route("/up", "/up", profile=UPLOAD, body_limit_bytes=2 * 2**20)),
-    ("/up=upload:pass:1KiB", Route("/up", "/up", profile=UPLOAD, body_limit_bytes=1024, beyond=Beyond.PASS)),
+    (
+        "/up=upload",
+        Route("/up", "/up", profile=UPLOAD, body_limit_bytes=UPLOAD_LIMIT_BYTES, time_budget_ms=UPLOAD_BUDGET_MS),
+    ),
+    ("/up=upload:2MiB:20s", Route("/up", "/up", profile=UPLOAD, body_limit_bytes=2 * 2**20, time_budget_ms=20_000)),
+    ("/up=upload:pass:1KiB:90ms", Route("/up", "/up", "", False, UPLOAD, 1024, 90, Beyond.PASS)),
     ("*.a.com/x=stream", Route("*.a.com/x", "/x", "*.a.com", profile=STREAM)),
     ("=/x/=stream", Route("=/x/", "/x/", is_exact=True, profile=STREAM)),
     ("a.com=/x=stream", Route("a.com=/x", "/x", "a.com", is_exact=True, profile=STREAM)),
     (
-        {"name": "up", "host": "a.com", "prefix": "/up", "profile": "upload", "body_limit": "1MiB", "policy": "strict"},
-        Route("up", "/up", "a.com", profile=UPLOAD, body_limit_bytes=2**20, policy="strict"),
+        {
+            "name": "up",
+            "host": "a.com",
+            "prefix": "/up",
+            "profile": "upload",
+            "body_limit": "1MiB",
+            "time_budget": 700,
+            "policy": "strict",
+        },
+        Route("up", "/up", "a.com", False, UPLOAD, 2**20, 700, policy="strict"),
     ),
     ({"path": "/x", "policy": "lax"}, Route("=/x", "/x", is_exact=True, policy="lax")),
 ]
@@ -48,6 +59,8 @@ REFUSED: list[tuple[Any, str]] = [
     (["/a//b=stream"], "dots"),
     (["/ws=stream:1MiB"], "only the profile `upload`"),
     (["/ws=stream:pass"], "only the profile `upload`"),
+    (["/ws=stream:9s"], "only the profile `upload`"),
+    (["/up=upload:61s"], "between 10 and 60000"),
     (["/up=upload:1"], "between 1024"),
     (["/up=upload:65MiB"], "between 1024"),
     (["a.com:80/=stream"], "without a port"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -487,3 +488,23 @@ async def test_a_local_reply_is_not_the_apps() -> None:
     answers, asked = await converse([head(is_last=True), local], inspect_response=True)
     assert answers == ["request_headers allow", "response_headers"]
     assert asked == ["head / last", "close None"]
+
+
+@pytest.mark.parametrize(("route", "answer"), [("s", "immediate_response 503 block"), ("u", "request_headers allow")])
+async def test_a_route_has_its_own_time(route: str, answer: str) -> None:
+    """Two slices of work where the general budget has room for none."""
+
+    class Slow(Recorded):
+        def request_headers(self, head: RequestHead, deadline: Deadline) -> Steps:
+            yield
+            time.sleep(0.02)
+            yield
+            return self.judge("head", head.path, head.is_last)
+
+    class Slowly(Inspector):
+        def open(self, *_: Any) -> Recorded:
+            return Slow(self.log, self.judge)
+
+    upload = Route("u", "/u", profile=Profile.UPLOAD, body_limit_bytes=10, time_budget_ms=10_000)
+    answers, _ = await converse([on_route(head("/", True), route)], Slowly(), routes=(*ROUTES, upload), budget_us=1000)
+    assert answers == [answer]
