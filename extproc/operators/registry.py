@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from extproc.detection import path
+from extproc.detection import (
+    code,
+    graphql,
+    header,
+    include,
+    ldap,
+    markup_xml,
+    nosql,
+    path,
+    script,
+    serialised,
+    ssrf,
+    template,
+    xpath,
+)
 from extproc.operators.addresses import compile_ip_match, compile_ip_match_from_file
 from extproc.operators.comparison import compile_eq, compile_ge, compile_gt, compile_le, compile_lt, compile_ne
 from extproc.operators.constant import compile_no_match, compile_unconditional_match, refused, without_effect
@@ -37,8 +51,20 @@ OPERATORS: dict[str, Compile] = {
     "beginswith": compile_begins_with,
     "contains": compile_contains,
     "containsword": compile_contains_word,
+    "detectcode": detector_operator("detectCode", code.DETECTOR),
+    "detectgraphql": detector_operator("detectGraphQL", graphql.DETECTOR),
+    "detectheader": detector_operator("detectHeader", header.DETECTOR),
+    "detectinclude": detector_operator("detectInclude", include.DETECTOR),
+    "detectldap": detector_operator("detectLDAP", ldap.DETECTOR),
+    "detectnosql": detector_operator("detectNoSQL", nosql.DETECTOR),
     "detectpath": detector_operator("detectPath", path.DETECTOR),
+    "detectscript": detector_operator("detectScript", script.DETECTOR),
+    "detectserialised": detector_operator("detectSerialised", serialised.DETECTOR),
     "detectsqli": compile_detect_sqli,
+    "detectssrf": detector_operator("detectSSRF", ssrf.DETECTOR),
+    "detecttemplate": detector_operator("detectTemplate", template.DETECTOR),
+    "detectxml": detector_operator("detectXML", markup_xml.DETECTOR),
+    "detectxpath": detector_operator("detectXPath", xpath.DETECTOR),
     "detectxss": compile_detect_xss,
     "endswith": compile_ends_with,
     "eq": compile_eq,

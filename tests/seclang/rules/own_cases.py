@@ -86,8 +86,8 @@ def samples() -> Iterator[Sample]:
 class Engine:
     """The own rules, block mode, one request at a time."""
 
-    def __init__(self) -> None:
-        self.plan = Plan(load_ruleset(Sources((OWN_RULES,))), has_memo=False)
+    def __init__(self, closing: bytes = b"") -> None:
+        self.plan = Plan(load_ruleset(Sources((OWN_RULES,), closing=closing)), has_memo=False)
         self._decisions: list[Decision] = []
         self._inspector = EngineInspector(self.plan, EngineSettings(mode=Mode.BLOCK), self._decisions.append)
 
