@@ -86,7 +86,7 @@ class App:
         if self._health_port is not None:
             self._health_port.close()
         self.health.close()
-        await self._transport.stop(self._settings.drain_grace_s)
+        await self._transport.stop(self._settings.leave_grace_s)
         await self._transport.stop_health()
 
 

@@ -112,8 +112,8 @@ class Generation:
         self.started = time.monotonic()
         self.loaded: HasLoaded | None = None
         self.error: Exception | None = None
-        self.is_serving = False
         self.code: int | None = None
+        self._is_hurried = False
         self._channel, self._end = os.pipe()
         os.set_blocking(self._channel, False)
         self._buffer = b""
@@ -152,6 +152,12 @@ class Generation:
         """To a process that was not buried yet, so its id is nobody else's."""
         if self.code is None:
             os.kill(self.pid, number)
+
+    def hurry(self) -> None:
+        """Its last streams have had their time."""
+        if not self._is_hurried:
+            self._is_hurried = True
+            self.send(signal.SIGTERM)
 
     def bury(self, *, is_waiting: bool = False) -> bool:
         """True once, when it has ended; `code` says how."""

@@ -73,6 +73,8 @@ class ServerSettings:
     """`http2`: our own; `grpc`: grpc.aio."""
     socket_mode: int = 0o660
     """File mode of unix sockets."""
+    leave_grace_s: float = 300.0
+    """For the streams of a worker whose successor serves already: slow uploads, answers that are waited for."""
     watch_s: float = 1.0
     """Between two looks at the files that were loaded; a change counts once two looks see the same. 0: never."""
     load_limit_s: float = 60.0
@@ -108,7 +110,7 @@ class ServerSettings:
                 raise ConfigError(key, "must be above 0")
         if self.transport not in TRANSPORTS:
             raise ConfigError("transport", f"choose from {', '.join(TRANSPORTS)}")
-        for key in ("drain_delay_s", "drain_grace_s", "watch_s"):
+        for key in ("drain_delay_s", "drain_grace_s", "leave_grace_s", "watch_s"):
             if getattr(self, key) < 0:
                 raise ConfigError(key, "must not be negative")
         for key in ("request_body_modes", "response_body_modes"):

@@ -27,12 +27,13 @@ from extproc.server.watch import Watch
 from extproc.server.workers import LEAVE, STABLE_S, Enter
 
 LEAVING_LIMIT = 2
-"""Generations that finish their last streams, each with rules in memory; the next load waits for one to end."""
+"""Generations that finish their last streams, each with rules in memory. When another is wanted the eldest gets
+`drain_grace_s` more, and the next load waits for that."""
 
-RETRY_S = 0.5
+RETRY_S = 0.1
 """Before the second start of a generation in a row, doubled up to MAX_RETRY_S; the first is immediate."""
 
-MAX_RETRY_S = 5.0
+MAX_RETRY_S = 1.0
 
 SHOWN_FINDINGS = 5
 """Of broken rules, in the line about a reload; `extproc check` shows all."""
@@ -150,8 +151,11 @@ class _Supervisor:
         self._start_at = time.monotonic()
 
     def _start(self) -> None:
-        if self._coming is not None or len(self._leaving) >= LEAVING_LIMIT:
+        if self._coming is not None:
             return  # the wish stays, and the newest one holds
+        if len(self._leaving) >= LEAVING_LIMIT:
+            self._leaving[0].hurry()
+            return
         why, self._why = self._why, ""
         self._note(attempts=self._status.attempts + 1, outcome="loading", reason="", attempted_at=time.time())
         attempt = Attempt(self._status.attempts, FilesRead(), self._baseline)

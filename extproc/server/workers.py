@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from extproc.model.inspection import Inspector
 from extproc.server.process import drain_pipe, fork, say, signals_as_bytes
-from extproc.server.settings import ServerSettings, own_address
+from extproc.server.settings import KILL_AFTER_S, ServerSettings, own_address
 
 STABLE_S = 5.0
 """A worker that lived this long died for the first time."""
@@ -164,8 +164,10 @@ class Crew:
         return gone
 
     def _stop(self, number: signal.Signals) -> None:
-        """`number` to all, then patience, then SIGKILL. SIGTERM while they leave is passed on; a second one ends it."""
-        deadline = time.monotonic() + self._settings.stop_limit_s
+        """`number` to all, then patience, then SIGKILL. SIGTERM while they leave shortens it, a second one ends it."""
+        is_leaving = number is LEAVE
+        patience_s = self._settings.leave_grace_s + KILL_AFTER_S if is_leaving else self._settings.stop_limit_s
+        deadline = time.monotonic() + patience_s
         for worker in self._workers:
             if worker.pid:
                 # One that does not serve yet has nothing to finish, and no handler of its own.
@@ -173,7 +175,7 @@ class Crew:
         while any(worker.pid for worker in self._workers):
             received = self._wait(max(0.0, deadline - time.monotonic()))
             self._reap()
-            is_over = signal.SIGTERM in received and number is signal.SIGTERM
+            is_over = signal.SIGTERM in received and not is_leaving
             if is_over or time.monotonic() >= deadline:
                 self._signal_all(signal.SIGKILL)
                 for worker in self._workers:
@@ -181,7 +183,8 @@ class Crew:
                         os.waitpid(worker.pid, 0)
                         worker.pid = 0
             elif signal.SIGTERM in received:
-                number = signal.SIGTERM
+                is_leaving = False
+                deadline = min(deadline, time.monotonic() + self._settings.drain_grace_s)
 
     def _signal_all(self, number: signal.Signals) -> None:
         for worker in self._workers:

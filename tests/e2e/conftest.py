@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,11 @@ STOP_LIMIT_S = 20.0
 ANSWER_LIMIT_S = 15.0
 
 ATTACK = "' OR 1=1--"
+ATTACK_PATH = "/?q=%27%20OR%201=1--"
+
+LOAD_CLIENTS = 4
+LOAD_PAUSE_S = 0.01
+"""Between two requests of one client: a bounded load."""
 
 RULES = r"""
 SecRuleEngine On
@@ -230,6 +236,38 @@ class PairProcess:
         for pid in known:
             if is_alive(pid) and "extproc" in command_of(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+class Load:
+    """A few clients that alternate a clean request and an attack, and note each answer with its time."""
+
+    def __init__(self, pair: PairProcess) -> None:
+        self._pair = pair
+        self._stop = threading.Event()
+        self.clean: list[tuple[float, int]] = []
+        self.attack: list[tuple[float, int]] = []
+        self._threads = [threading.Thread(target=self._run) for _ in range(LOAD_CLIENTS)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for path, noted in (("/hello", self.clean), (ATTACK_PATH, self.attack)):
+                started = time.monotonic()
+                try:
+                    status = self._pair.send(path=path).status
+                except OSError:
+                    status = 0  # no connection: Envoy itself is away
+                noted.append((started, status))
+            time.sleep(LOAD_PAUSE_S)
 
 
 def start_up(folder: Path, app_port: int, *flags: str, port: int | None = None, mode: str = "block") -> PairProcess:

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from typing import Any
@@ -17,41 +16,6 @@ pytestmark = pytest.mark.envoy
 
 ATTACK_PATH = "/?q=%27%20OR%201=1--"
 BACK_WITHIN_S = 3.0
-CLIENTS = 4
-PAUSE_S = 0.01
-"""Between two requests of one client: a bounded load."""
-
-
-class Load:
-    """A few clients that alternate a clean request and an attack, and note each answer with its time."""
-
-    def __init__(self, pair: Any) -> None:
-        self._pair = pair
-        self._stop = threading.Event()
-        self.clean: list[tuple[float, int]] = []
-        self.attack: list[tuple[float, int]] = []
-        self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            for path, noted in (("/hello", self.clean), (ATTACK_PATH, self.attack)):
-                started = time.monotonic()
-                try:
-                    status = self._pair.send(path=path).status
-                except OSError:
-                    status = 0  # no connection: Envoy itself is away
-                noted.append((started, status))
-            time.sleep(PAUSE_S)
 
 
 def kill(pids: list[int]) -> None:
@@ -72,7 +36,7 @@ VICTIMS = {
 def test_a_killed_engine_lets_nothing_through_and_is_back(start_pair: Any, app: Any, tools: Any, victims: str) -> None:
     pair = start_pair(app.port, "--workers", "2").await_start()
     app.forget()
-    with Load(pair) as load:
+    with tools.Load(pair) as load:
         time.sleep(0.5)
         pids = VICTIMS[victims](pair)
         assert pids
@@ -100,7 +64,7 @@ def test_no_attack_passes_while_processes_die_at_random(start_pair: Any, app: An
     app.forget()
     source = random.Random(1)
     killed: Counter[str] = Counter()
-    with Load(pair) as load:
+    with tools.Load(pair) as load:
         end = time.monotonic() + KILLING_S
         while time.monotonic() < end:
             time.sleep(source.uniform(0.05, 1.0))
