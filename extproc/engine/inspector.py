@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 import os
 import time
 from base64 import b32encode
@@ -14,7 +16,7 @@ from extproc.bodies.decompress import decompress
 from extproc.engine.collection import PersistentStore
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings
-from extproc.engine.second_opinion import SecondOpinion
+from extproc.engine.second_opinion import Ask, SecondOpinion
 from extproc.engine.transaction import Interruption, Transaction, Work
 from extproc.engine.treatment import Removal, Source, Terms, Treat, Treatment
 from extproc.model.deadline import Deadline
@@ -161,7 +163,7 @@ class EngineInspection:
             yield from tx.request_body(b"", deadline)
             yield from tx.run(Phase.REQUEST_BODY, deadline)
         if self._opinions:
-            yield from self._consult(deadline, lambda other: other.request_headers(tx, head.is_last, deadline))
+            yield from self._consult(tx, deadline, lambda other, until: other.request_headers(tx, head.is_last, until))
         return self._answer()
 
     def request_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps:
@@ -176,7 +178,9 @@ class EngineInspection:
             if is_last:
                 yield from tx.run(Phase.REQUEST_BODY, deadline)
                 if self._opinions:
-                    yield from self._consult(deadline, lambda other: other.request_body(tx, self._body, deadline))
+                    yield from self._consult(
+                        tx, deadline, lambda other, until: other.request_body(tx, self._body, until)
+                    )
             else:
                 tx.phase = Phase.REQUEST_BODY
         return self._answer()
@@ -192,7 +196,9 @@ class EngineInspection:
                 yield from tx.run(Phase.REQUEST_HEADERS, deadline)
             yield from tx.run(Phase.REQUEST_BODY, deadline)
             if self._opinions:
-                yield from self._consult(deadline, lambda other: other.request_body(tx, self._body, deadline, trailers))
+                yield from self._consult(
+                    tx, deadline, lambda other, until: other.request_body(tx, self._body, until, trailers)
+                )
         return self._answer()
 
     def reads_response(self, head: ResponseHead) -> bool:
@@ -215,7 +221,7 @@ class EngineInspection:
         if head.is_last and tx.interruption is None:
             yield from tx.run(Phase.RESPONSE_BODY, deadline)
         if self._opinions:
-            yield from self._consult(deadline, lambda other: other.response_headers(head, deadline))
+            yield from self._consult(tx, deadline, lambda other, until: other.response_headers(head, until))
         return self._answer()
 
     def response_body(self, body: bytes, is_last: bool, deadline: Deadline) -> Steps:
@@ -320,28 +326,33 @@ class EngineInspection:
         if tx.mode is Mode.OFF or tx.interruption is not None:
             return tx
         if treatment.lapsed_removals:
-            self._lapsed = self._second(plan, treatment, treatment.removals, tx)
+            self._lapsed = self._second(plan, treatment, treatment.removals, tx, treatment.lapsed_removals)
         if terms.shadow is not None:
             self._shadow = self._second(terms.shadow, treatment, treatment.shadow_removals, tx)
         self._opinions = tuple(opinion for opinion in (self._lapsed, self._shadow) if opinion is not None)
         return tx
 
     def _second(
-        self, plan: Plan, treatment: Treatment, removals: tuple[Removal, ...], first: Transaction
+        self,
+        plan: Plan,
+        treatment: Treatment,
+        removals: tuple[Removal, ...],
+        first: Transaction,
+        waits_for: tuple[Removal, ...] = (),
     ) -> SecondOpinion:
         store = self._inspector.second_store
         tx = Transaction(plan, treatment.head, Mode.MONITOR, store, self.incident, first.started)
         tx.govern(first.bodies, treatment.terms.pins, removals)
-        return SecondOpinion(tx)
+        return SecondOpinion(tx, functools.reduce(operator.or_, (removal.mask for removal in waits_for), 0))
 
-    def _consult(self, deadline: Deadline, ask: Callable[[SecondOpinion], Work]) -> Work:
+    def _consult(self, first: Transaction, deadline: Deadline, ask: Ask) -> Work:
         """Second opinions, in what is left of the time. Whatever becomes of them, the verdict stands."""
         self._is_consulting = True
         for opinion in self._opinions:
             if opinion.is_given_up:
                 continue
             try:
-                for _ in ask(opinion):
+                for _ in opinion.answer(first, ask, deadline):
                     if deadline.is_expired():
                         opinion.is_given_up = True
                         break
@@ -371,7 +382,7 @@ class EngineInspection:
         self._unpack_response(tx)
         yield from tx.run(Phase.RESPONSE_BODY, deadline)
         if self._opinions:
-            yield from self._consult(deadline, lambda other: other.response_body(tx, deadline))
+            yield from self._consult(tx, deadline, lambda other, until: other.response_body(tx, until))
 
     def _begin(self, is_last: bool) -> None:
         self._is_last = is_last

@@ -6,24 +6,46 @@ is shared; the scores, the variables that rules set and the persistent records a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from extproc.engine.transaction import Transaction, Work
 from extproc.model.deadline import Deadline
 from extproc.model.message import Headers, ResponseHead
 from extproc.model.phase import Phase
 from extproc.model.verdict import Outcome, Shadow
 
+Ask: TypeAlias = "Callable[[SecondOpinion, Deadline], Work]"
+"""A question about one message: a call of one of the methods below."""
+
 
 class SecondOpinion:
-    """Ask it about each message once the first transaction is done with it; `compare` before that one reads a body."""
+    """Ask it about each message once the first transaction is done with it; `compare` before that one reads a body.
 
-    __slots__ = ("_is_alike", "_is_whole", "is_given_up", "tx")
+    One that only wants to know what removals hid (`hidden`, a mask of rules) is `put off` until they hid something:
+    then it catches up.
+    """
 
-    def __init__(self, tx: Transaction) -> None:
+    __slots__ = ("_is_whole", "_owed", "_reading", "hidden", "is_given_up", "tx")
+
+    def __init__(self, tx: Transaction, hidden: int = 0) -> None:
         """`tx`: in monitor mode. `is_given_up` is set when no time was left for it, or it failed."""
         self.tx = tx
+        self.hidden = hidden
         self.is_given_up = False
-        self._is_alike = False
+        self._owed: list[Ask] = []
+        self._reading: tuple[object, ...] = ()
         self._is_whole = False
+
+    def answer(self, first: Transaction, ask: Ask, deadline: Deadline) -> Work:
+        """Answer, or put the question off."""
+        self._owed.append(ask)
+        if self.hidden and not first.hidden & self.hidden:
+            return
+        owed, self._owed = self._owed, []
+        self.hidden = 0
+        for question in owed:
+            yield from question(self, deadline)
 
     @property
     def would(self) -> Outcome:
@@ -44,8 +66,8 @@ class SecondOpinion:
         )
 
     def compare(self, first: Transaction) -> None:
-        """Before the first one reads a body: would both read it in the same way?"""
-        self._is_alike = self.tx.reads_as(first)
+        """Before the first one reads a body: how it will."""
+        self._reading = first.reading
 
     def request_headers(self, first: Transaction, is_last: bool, deadline: Deadline) -> Work:
         """Phase 1, and phase 2 where no body comes. This and the others: after the first one had its turn."""
@@ -56,7 +78,7 @@ class SecondOpinion:
 
     def request_body(self, first: Transaction, body: bytes, deadline: Deadline, trailers: Headers = ()) -> Work:
         """Phase 2, over what the first one parsed, or parsed anew where the rule sets read bodies differently."""
-        if self._is_alike:
+        if self._reading == self.tx.reading:
             self.tx.adopt(first)
         else:
             yield from self.tx.request_body(body, deadline)

@@ -127,8 +127,10 @@ class Transaction:
         self._records: dict[str, Record] = {}
         self._scanned: dict[bytes, int] = {}
         self._tx_made: dict[bytes, None] = {}  # TX keys whose names came out of macros
+        self.hidden = 0
         self._removed = 0
         self._removed_targets: list[tuple[int, CoversKey]] = []
+        self._narrowed = 0  # the rules that some target was taken from
         self._removals: tuple[Removal, ...] = ()
         self._pins: Mapping[bytes, bytes] = _NO_PINS
         self._resume = 0
@@ -153,24 +155,25 @@ class Transaction:
         self.tx.update(self._pins)
         self._removed = 0
         self._removed_targets.clear()
+        self._narrowed = 0
         for removal in self._removals:
             if removal.target is None:
                 self._removed |= removal.mask
             else:
-                self._removed_targets.append((removal.mask, removal.target))
+                self._remove_target(removal.mask, removal.target)
+
+    def _remove_target(self, mask: int, target: CoversKey) -> None:
+        self._removed_targets.append((mask, target))
+        self._narrowed |= mask
 
     def deny(self, status: int) -> None:
         """Refused before any rule ran (a deny list)."""
         self._interrupt(Interruption(0, Phase.REQUEST_HEADERS, status))
 
-    def reads_as(self, other: Transaction) -> bool:
-        """Would a body be parsed as the other one parses it?"""
-        return (self.bodies, self.processor, self.is_body_read, self.is_body_forced) == (
-            other.bodies,
-            other.processor,
-            other.is_body_read,
-            other.is_body_forced,
-        )
+    @property
+    def reading(self) -> tuple[object, ...]:
+        """What decides how a body is parsed: two transactions in which it is the same parse it alike."""
+        return self.bodies, self.processor, self.is_body_read, self.is_body_forced
 
     def share(self, other: Transaction) -> None:
         """What the other one worked out of the head of the same request."""
@@ -178,7 +181,7 @@ class Transaction:
         self._values.update({name: pairs for name, pairs in other._values.items() if name not in PHASE_TWO})
 
     def adopt(self, other: Transaction) -> None:
-        """The body as the other one parsed it, where `reads_as` said that both read it alike."""
+        """The body as the other one parsed it, whose `reading` was the same before."""
         self.body, self.parsed, self.processor = other.body, other.parsed, other.processor
         self.is_body_forced = other.is_body_forced
         for name in PHASE_TWO:
@@ -426,6 +429,7 @@ class Transaction:
                 continue
             pending ^= bit
             if self._removed & bit:
+                self.hidden |= bit
                 continue
             guard = guards[index]
             if guard is not None and not guard(self):
@@ -437,12 +441,13 @@ class Transaction:
             elif len(found) > 1 and len(rule.targets) > 1:
                 order = [target.collection for target in rule.targets]
                 found.sort(key=lambda item: order.index(item[0]))
-            if self._removed_targets and found:
+            is_narrowed = self._narrowed & bit
+            if is_narrowed and found:
                 found = self._without_removed(rule, found)
             if not found:
                 continue
             memo = chain_memos[index]
-            if memo is None or self._removed_targets:
+            if memo is None or is_narrowed:
                 self._execute(rule, found)
             else:
                 self._execute_remembered(memo, rule, found)
@@ -714,7 +719,7 @@ class Transaction:
         targets = [target for mask, target in self._removed_targets if mask & bit]
         if not targets:
             return found
-        return [
+        left = [
             item
             for item in found
             if not any(
@@ -722,13 +727,16 @@ class Transaction:
                 for target in targets
             )
         ]
+        if len(left) < len(found):
+            self.hidden |= bit
+        return left
 
     def _control(self, control: Control) -> None:
         name, argument = control.name, control.argument
         if name.startswith("ruleremovetarget"):
             if control.target is not None:
                 mask = self._selected(control, name.removeprefix("ruleremovetargetby"))
-                self._removed_targets.append((mask, control.target))
+                self._remove_target(mask, control.target)
         elif name.startswith("ruleremoveby"):
             self._removed |= self._selected(control, name.removeprefix("ruleremoveby"))
         elif name == "requestbodyprocessor":

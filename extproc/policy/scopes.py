@@ -30,7 +30,9 @@ class PathPattern:
 
     text: str
     weight: int = field(compare=False)
-    _regex: Any = field(compare=False, repr=False)
+    _place: bytes = field(compare=False, repr=False)  # of a pattern without a *: what it says, less /** at its end
+    _below: bytes | None = field(compare=False, repr=False)  # what all paths below begin with; None: it names one path
+    _regex: Any = field(compare=False, repr=False)  # None for a pattern without a *
 
     @staticmethod
     def of(text: str) -> PathPattern:
@@ -42,12 +44,17 @@ class PathPattern:
             raise ValueError(f"may have ** at its end only (as /**), not {text!r}; * stands for one segment")
         if posixpath.normpath(stem or "/") != (stem.rstrip("/") or "/") or "//" in stem:
             raise ValueError(f"must be written as it is after . and .. and // are resolved, not {text!r}")
+        place = stem.encode()
+        if "*" not in stem:
+            return PathPattern(text, len(stem), place, place + b"/" if below else None, None)
         regex = "[^/]*".join(re.escape(part) for part in stem.split("*")) + ("(?:/.*)?" if below else "")
-        return PathPattern(text, len(stem) - stem.count("*"), compile_pattern(regex))
+        return PathPattern(text, len(stem) - stem.count("*"), b"", None, compile_pattern(regex))
 
     def covers(self, path: bytes) -> bool:
         """Is that path (read, without query) one of it?"""
-        return self._regex.fullmatch(path) is not None
+        if self._regex is not None:
+            return self._regex.fullmatch(path) is not None
+        return path == self._place or (self._below is not None and path.startswith(self._below))
 
     def covers_pattern(self, other: PathPattern) -> bool:
         """Is every path of `other` surely one of this? Sure only where wildcards do not overlap in odd ways."""

@@ -13,6 +13,7 @@ import pytest
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
 from extproc.engine.second_opinion import SecondOpinion
+from extproc.engine.transaction import Transaction
 from extproc.model.deadline import Deadline
 from extproc.model.errors import PolicyErrors
 from extproc.model.inspection import LATE
@@ -213,6 +214,23 @@ def test_an_expired_exclusion_is_told_and_not_enforced(make: Make) -> None:
     assert (decision.would, decision.expired_exclusions) == ("allow", ())
     blocked, decision = made.send(b"/?q=attack&p=second")
     assert (blocked.outcome, decision.expired_exclusions != ()) == ("block", True)
+
+
+def test_an_expired_exclusion_costs_nothing_while_it_hides_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Mode] = []
+    run = Transaction.run
+
+    def counted(tx: Transaction, *args: Any) -> Any:
+        runs.append(tx.mode)
+        return run(tx, *args)
+
+    monkeypatch.setattr(Transaction, "run", counted)
+    made = make("defaults: {exclusions: [{rules: 1001, variables: ARGS, expires: 2026-05-27, owner: a, reason: b}]}\n")
+    made.send(b"/?q=harmless")
+    assert Mode.MONITOR not in runs
+    _, decision = made.send(b"/", b"q=attack", headers=FORM, method=b"POST")
+    assert runs.count(Mode.MONITOR) == 2  # both phases, once the second one hid something
+    assert [match.rule_id for match in decision.matches] == [1001, 1020]
 
 
 THRESHOLDS: list[tuple[str, bytes, bool]] = [
