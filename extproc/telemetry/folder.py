@@ -1,0 +1,98 @@
+"""Where workers leave their numbers and anybody of the same pair finds the sum: one small file each.
+
+Files, not shared memory: generations of workers come out of different processes, and a worker that was killed leaves
+what it had counted. Numbers of the dead are folded into one file, so the folder does not grow with restarts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from extproc.telemetry.counters import Snapshot, add, empty
+
+WRITE_EVERY_S = 0.25
+"""A worker's file is at most this old while it counts."""
+
+FOLD_AFTER = 8
+"""Files of dead workers from which they are folded into one."""
+
+FOLDED = "gone.json"
+
+
+class NumbersFolder:
+    """`path` is a private folder that all processes of a pair know."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, name: str, snapshot: Snapshot) -> None:
+        """`name` of a worker: its process id and time of start. Raises OSError."""
+        unfinished = self._path / f".{name}"
+        unfinished.write_text(json.dumps(snapshot))
+        unfinished.replace(self._path / f"{name}.json")
+
+    def total(self) -> Snapshot:
+        """The sum over all workers that ever were."""
+        living, dead = self._read()
+        total = add(snapshot for _, snapshot in dead)
+        total["gauges"] = {}
+        living_total = add(living)
+        return add([total, living_total])
+
+    def workers(self) -> int:
+        """Workers that live and have written."""
+        return len(self._read()[0])
+
+    def _read(self) -> tuple[list[Snapshot], list[tuple[str, Snapshot]]]:
+        folded = self._load(self._path / FOLDED) or {**empty(), "names": []}
+        counted = set(folded["names"])
+        living: list[Snapshot] = []
+        dead: list[tuple[str, Snapshot]] = []
+        with contextlib.suppress(OSError):
+            for file in sorted(self._path.glob("[0-9]*.json")):
+                name = file.stem
+                snapshot = self._load(file)
+                if snapshot is None or name in counted:
+                    continue
+                if _lives(int(name.partition("-")[0])):
+                    living.append(snapshot)
+                else:
+                    dead.append((name, snapshot))
+        return living, [("", folded), *dead]
+
+    def fold(self) -> None:
+        """Folds the files of dead workers into one, if there are many. Called by one process at a time."""
+        _, dead = self._read()
+        if len(dead) - 1 < FOLD_AFTER:
+            return
+        names = [name for name, _ in dead[1:]]
+        total: Snapshot = add((snapshot for _, snapshot in dead), with_gauges=False)
+        # The names stay in until their files are gone: whoever reads in between counts nobody twice.
+        total["names"] = names
+        unfinished = self._path / f".{FOLDED}.{os.getpid()}"
+        unfinished.write_text(json.dumps(total))
+        unfinished.replace(self._path / FOLDED)
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                (self._path / f"{name}.json").unlink()
+
+    def _load(self, file: Path) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(file.read_text())
+        except (OSError, ValueError):
+            return None
+        return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
