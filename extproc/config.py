@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -45,6 +46,7 @@ PARANOIA_RANGE = (1, 4)
 
 DEFAULT_GRPC = ("127.0.0.1:9002",)
 DEFAULT_HEALTH = "127.0.0.1:9003"
+DEFAULT_METRICS = "127.0.0.1:9090"
 DEFAULT_ADMIN = "127.0.0.1:9901"
 """Used by `serve` and `envoy-config`; `up` prefers sockets in a private folder and free ports."""
 
@@ -201,6 +203,14 @@ def _address_or_off(value: object) -> str:
     return "off" if value in ("off", False) else _address(value)
 
 
+def _url(value: object) -> str:
+    """`http://HOST:PORT`, without a path."""
+    written = urlsplit(_text(value))
+    if written.scheme not in ("http", "https") or not written.hostname or written.query or written.fragment:
+        raise ValueError(f"must be a URL such as http://127.0.0.1:4318, not {value!r}")
+    return str(value)
+
+
 def _sockets(value: object) -> tuple[str, ...]:
     found = tuple(_socket(item) for item in _texts(value))
     if len(set(found)) != len(found):
@@ -249,6 +259,10 @@ class Config:
     health: str = setting(
         "", _address_or_off, "where the engine answers health checks (default: 127.0.0.1:9003)", metavar="ADDR|off"
     )
+    metrics: str = setting(
+        "", _address_or_off, "where Prometheus scrapes the engine (default: 127.0.0.1:9090)", metavar="ADDR|off"
+    )
+    otlp: str = setting("", _url, "an OTLP collector that gets the metrics, by HTTP", metavar="URL")
     admin: str = setting(
         "", _socket, "Envoy's admin, never to be published (default: 127.0.0.1:9901)", metavar="ADDR|unix:PATH"
     )

@@ -145,6 +145,7 @@ def _engine(parts: dict[str, Any], settings: AttachSettings, more: list[str]) ->
         "serve",
         f"--grpc=127.0.0.1:{GRPC_PORT}",
         f"--health=0.0.0.0:{HEALTH_PORT}",
+        f"--metrics=0.0.0.0:{METRICS_PORT}",
         *more,
         "--drain-delay-seconds=0",
         "--events=-",

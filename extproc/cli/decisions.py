@@ -34,6 +34,11 @@ class Decisions:
                 raise ConfigError(config.sources["events"], f"{config.events}: {error.strerror}") from error
         self._waiting: list[tuple[Decision, Masking]] = []
 
+    @property
+    def sinks(self) -> list[EventSink]:
+        """Those that there are."""
+        return [sink for sink in (self._events, self._lines) if sink is not None]
+
     def publish(self, decision: Decision, masking: Masking) -> None:
         """Takes one decision; encodes it a moment later, or at once where no event loop runs."""
         self._waiting.append((decision, masking))
@@ -47,14 +52,13 @@ class Decisions:
     @contextlib.contextmanager
     def writing(self, inspector: Inspector, number: int) -> Iterator[None]:
         """While a worker serves: its threads write; at the end what is left is written out."""
-        sinks = [sink for sink in (self._events, self._lines) if sink is not None]
-        for sink in sinks:
+        for sink in self.sinks:
             sink.start()
         try:
             yield
         finally:
             self._flush()
-            for sink in sinks:
+            for sink in self.sinks:
                 sink.stop()
 
     def _flush(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 from extproc.cli.addresses import engine_addresses, refuse_taken
@@ -10,13 +12,18 @@ from extproc.cli.decisions import Decisions
 from extproc.cli.envoy_config import write_bootstrap
 from extproc.cli.flags import add_flags, config_file, resolve_arguments
 from extproc.cli.rehearsal import compare, rehearse
+from extproc.cli.telemetry import Telemetry
 from extproc.cli.wiring import load_inspector
-from extproc.config import DEFAULT_HEALTH, SETTINGS, Config
+from extproc.config import DEFAULT_HEALTH, DEFAULT_METRICS, SETTINGS, Config
 from extproc.events.faults import install as install_faults
 from extproc.events.masking import Masking
+from extproc.model.inspection import Inspector
+from extproc.model.verdict import Decision
 from extproc.server import supervisor
 from extproc.server.generation import Attempt, Loaded
+from extproc.server.pages import Held
 from extproc.server.process import say
+from extproc.server.reloads import SharedStatus
 from extproc.server.settings import ServerSettings
 
 LIVE = ("rules", "crs", "profile", "paranoia", "mode", "policy", "shadow", "upgrade_paths")
@@ -34,19 +41,39 @@ def run(arguments: argparse.Namespace) -> int:
         refuse_taken("health", settings.health)  # workers tell about their own addresses
     if config.bootstrap:
         write_bootstrap(config)
+    if settings.metrics:
+        refuse_taken("metrics", settings.metrics)
     decisions = Decisions(config)
+    status = SharedStatus()
+    telemetry = Telemetry(config, status)
+
+    def publish(decision: Decision, masking: Masking) -> None:
+        telemetry.count(decision)
+        decisions.publish(decision, masking)
+
+    @contextlib.contextmanager
+    def enter(inspector: Inspector, number: int) -> Iterator[Held]:
+        with (
+            decisions.writing(inspector, number),
+            telemetry.serving(number, decisions.sinks) as held,
+        ):
+            yield held
 
     def load(attempt: Attempt) -> Loaded:
         file = config_file(arguments)
         if file is not None:
             attempt.files.file(file)
         now = config if attempt.number == 1 else renewed(config, resolve_arguments(arguments))
-        inspector = load_inspector(now, decisions.publish, attempt.files)
+        inspector = load_inspector(now, publish, attempt.files)
+        telemetry.mode = inspector.mode.value
         outcome = rehearse(inspector)
         return Loaded(inspector, server_settings(now), outcome, compare(outcome, attempt.baseline))
 
     install_faults(Masking())
-    return supervisor.run(settings, load, decisions.writing)
+    try:
+        return supervisor.run(settings, load, enter, status)
+    finally:
+        telemetry.close()
 
 
 def renewed(running: Config, found: Config) -> Config:
@@ -60,10 +87,11 @@ def renewed(running: Config, found: Config) -> Config:
 
 def server_settings(config: Config) -> ServerSettings:
     """Config → what the server is told. Raises ConfigError."""
-    health = config.health or DEFAULT_HEALTH
+    health, metrics = config.health or DEFAULT_HEALTH, config.metrics or DEFAULT_METRICS
     return ServerSettings(
         addresses=engine_addresses(config),
         health="" if health == "off" else health,
+        metrics="" if metrics == "off" else metrics,
         budget_us=config.time_budget * 1000,
         max_streams=config.max_streams,
         body_limit_bytes=config.body_limit,

@@ -53,6 +53,7 @@ def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary
     if len(engine[-1].removeprefix("unix:").encode()) > SOCKET_PATH_LIMIT_BYTES:
         raise ConfigError("TMPDIR", f"{folder} is too long a path for a unix socket; set a shorter TMPDIR")
     health = config.health if config.health not in ("", "off") else free_address()
+    metrics = config.metrics or free_address()
     admin_path = folder / "admin.sock"
     bootstrap = folder / "envoy.yaml"
     settings = proxy_settings(config, engine, f"unix:{admin_path}", access_log(config.access_log))
@@ -65,6 +66,7 @@ def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary
         "grpc": list(engine),
         "workers": len(engine),
         "health": health,
+        "metrics": metrics,
         "drain_delay_seconds": 0,  # Envoy is gone before the engine is asked to go
     }
     return PairPlan(
@@ -73,7 +75,7 @@ def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary
         envoy_log=folder / "envoy.log",
         admin=Admin(admin_path),
         is_engine_ready=lambda: _is_ready(health),
-        announce=lambda: _announce(config, engine, health, admin_path),
+        announce=lambda: _announce(config, engine, health, metrics, admin_path),
         say=_say,
         drain_seconds=config.drain_seconds,
         engine_stop_seconds=config.drain_seconds,
@@ -104,12 +106,13 @@ def _is_ready(health: str) -> bool:
         connection.close()
 
 
-def _announce(config: Config, engine: tuple[str, ...], health: str, admin: Path) -> None:
+def _announce(config: Config, engine: tuple[str, ...], health: str, metrics: str, admin: Path) -> None:
     port = config.listen.rpartition(":")[2]
     host = config.listen.removesuffix(f":{port}")
     url = f"http://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104  # not bound
     _say(f"listening on {config.listen}, in front of {config.app}")
     _say(f"engine {', '.join(engine)}; health http://{health}/readyz")
+    _say(f"status http://{health}/status; metrics http://{health if metrics == 'off' else metrics}/metrics")
     _say(f"Envoy's admin: curl --unix-socket {admin} http://envoy/stats")
     if not _is_reachable(config.app):
         _say(f"the app at {config.app} does not answer yet; until it does, clients get 503")

@@ -516,6 +516,7 @@ class EngineInspection:
             matches=tuple(matches),
             duration_us=((self._ended_ns or time.perf_counter_ns()) - self._started_ns) // 1000,
             app_executed=self._app_executed,
+            body_bytes=self._piece_bytes,
             ruleset=terms.plan.ruleset.hash,
             policies=terms.policies,
             source=treatment.source if treatment is not None else None,

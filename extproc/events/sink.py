@@ -88,6 +88,11 @@ class EventSink:
             _say(f"events: {self._name} takes no more; lines are dropped until it does")
         return False
 
+    @property
+    def waiting(self) -> int:
+        """Lines that are queued."""
+        return self._lines.qsize()
+
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Write what is queued, for at most `timeout_s`; lines that could not be written are counted."""
         with self._lock:

@@ -134,3 +134,4 @@ class Decision:
     source: str | None = None
     expired_exclusions: tuple[str, ...] = ()
     shadow: Shadow | None = None
+    body_bytes: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from extproc.model.inspection import Inspector
 from extproc.server.exchange import Terms
 from extproc.server.health import Health
 from extproc.server.health_port import HealthPort
+from extproc.server.pages import Held
 from extproc.server.scheduler import Scheduler
 from extproc.server.settings import ServerSettings
 from extproc.server.streams import SERVICE, Streams
@@ -53,15 +54,18 @@ class App:
         self.streams = Streams(inspector, Terms(settings, self.scheduler), settings.max_streams)
         self.health = Health((SERVICE,))
         self._transport = make_transport(settings, self.streams, self.health)
-        self._health_port: asyncio.Server | None = None
+        self._ports: list[asyncio.Server] = []
 
-    async def start(self, health_listener: socket.socket | None = None) -> int:
+    async def start(self, listeners: Sequence[socket.socket] = (), held: Held | None = None) -> int:
         """Listens; returns the TCP port, which matters for port 0. Raises OSError if the address is taken."""
         port = await self._transport.start(self._address)
-        if health_listener is not None:
+        held = held or Held()
+        held.gauges["streams"] = lambda: self.streams.open
+        if listeners:
             name = f"extproc-health-{os.getpid()}"
             await self._transport.start_health(name)
-            self._health_port = await HealthPort(lambda: self.health.is_serving, f"\0{name}").start(health_listener)
+            answers = HealthPort(lambda: self.health.is_serving, f"\0{name}", held.pages)
+            self._ports = [await answers.start(listener) for listener in listeners]
         self.health.set(is_serving=True)
         return port
 
@@ -74,8 +78,7 @@ class App:
         await asyncio.sleep(self._settings.drain_delay_s)
         self.health.close()
         await self._transport.stop(self._settings.drain_grace_s)
-        if self._health_port is not None:
-            self._health_port.close()
+        self._close_ports()
         await self._transport.stop_health()
 
     async def leave(self) -> None:
@@ -83,11 +86,14 @@ class App:
 
         Health stays SERVING to the end: Envoy asks for it at the address, not at the process.
         """
-        if self._health_port is not None:
-            self._health_port.close()
+        self._close_ports()
         self.health.close()
         await self._transport.stop(self._settings.leave_grace_s)
         await self._transport.stop_health()
+
+    def _close_ports(self) -> None:
+        for port in self._ports:
+            port.close()
 
 
 def make_transport(settings: ServerSettings, streams: Streams, health: Health) -> Transport:
@@ -105,13 +111,14 @@ async def run(
     settings: ServerSettings,
     inspector: Inspector,
     address: str,
-    health_listener: socket.socket | None,
+    listeners: Sequence[socket.socket],
+    held: Held | None,
     ending: asyncio.Future[Ending],
     ready: Callable[[], None],
 ) -> None:
     """Serves until `ending` is known. Calls `ready` once SERVING. Raises OSError when it cannot listen."""
     app = App(settings, inspector, address)
-    await app.start(health_listener)
+    await app.start(listeners, held)
     ready()
     if await ending is Ending.LEAVE:
         await app.leave()

@@ -174,7 +174,7 @@ class Generation:
         os.close(self._channel)
 
 
-def live(attempt: Attempt, load: Load, listener: socket.socket | None, enter: Enter | None, channel: int) -> int:
+def live(attempt: Attempt, load: Load, listeners: Sequence[socket.socket], enter: Enter | None, channel: int) -> int:
     """The life of a generation, in its process. Returns the exit code."""
 
     def tell(message: Told) -> None:
@@ -198,7 +198,7 @@ def live(attempt: Attempt, load: Load, listener: socket.socket | None, enter: En
     return Crew(
         loaded.settings,
         loaded.inspector,
-        listener,
+        listeners,
         enter,
         Reports(lambda: tell(Serves()), lambda: tell(WorkerDied())),
         channel,

@@ -1,4 +1,4 @@
-"""The health port: `/healthz` and `/readyz` over plain HTTP, and grpc.health.v1 beside them.
+"""The health port: `/healthz` and `/readyz` over plain HTTP, grpc.health.v1 and a worker's pages beside them.
 
 A probe of gRPC starts with the HTTP/2 preface and is handed on, byte by byte, to a gRPC server that offers health
 alone: the port may be reached by all the cluster, the one that judges requests may not.
@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from extproc.server.pages import MakePage, Page
 
 PREFACE = b"PRI "
 """First bytes of an HTTP/2 connection (RFC 9113, section 3.4)."""
@@ -24,6 +26,9 @@ MAX_CONNECTIONS = 64
 HEAD_TIMEOUT_S = 5.0
 """From the connection to the end of the request head."""
 
+ANSWER_TIMEOUT_S = 5.0
+"""For the answer to be made and taken; who reads slower is cut off."""
+
 COPY_BYTES = 16_384
 
 
@@ -33,9 +38,12 @@ class HealthPort:
     `grpc_socket` is the abstract unix socket of the health-only gRPC server, with its leading NUL.
     """
 
-    def __init__(self, is_ready: Callable[[], bool], grpc_socket: str) -> None:
+    def __init__(
+        self, is_ready: Callable[[], bool], grpc_socket: str, pages: Mapping[str, MakePage] | None = None
+    ) -> None:
         self._is_ready = is_ready
         self._grpc_socket = grpc_socket
+        self._pages = pages or {}
         self._open = 0
 
     async def start(self, listener: socket.socket) -> asyncio.Server:
@@ -60,22 +68,30 @@ class HealthPort:
         if start == PREFACE:
             await self._hand_on(start, reader, writer)
             return
-        writer.write(self._answer(head.partition(b"\r\n")[0].split(b" ")))
-        await writer.drain()
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            writer.write(await self._answer(head))
+            await writer.drain()
 
-    def _answer(self, line: list[bytes]) -> bytes:
+    async def _answer(self, head: bytes) -> bytes:
+        first, _, rest = head.partition(b"\r\n")
+        line = first.split(b" ")
         method, path = line[0], line[1].partition(b"?")[0] if len(line) > 1 else b""
-        if path == b"/healthz":
-            status, body = b"200 OK", b"ok\n"
-        elif path == b"/readyz":
-            is_ready = self._is_ready()
-            status, body = (b"200 OK", b"ready\n") if is_ready else (b"503 Service Unavailable", b"not ready\n")
-        else:
-            status, body = b"404 Not Found", b"only /healthz and /readyz are here\n"
+        page = Page("text/plain", b"ok\n")
+        status = b"200 OK"
+        make_page = self._pages.get(path.decode("latin-1"))
         if method not in (b"GET", b"HEAD"):
-            status, body = b"405 Method Not Allowed", b"only GET and HEAD\n"
-        head = b"HTTP/1.1 %b\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        return head % (status, len(body)) + (b"" if method == b"HEAD" else body)
+            status, page = b"405 Method Not Allowed", Page("text/plain", b"only GET and HEAD\n")
+        elif path == b"/readyz":
+            if not self._is_ready():
+                status, page = b"503 Service Unavailable", Page("text/plain", b"not ready\n")
+        elif make_page is not None:
+            page = await asyncio.to_thread(make_page, _accept(rest))
+        elif path != b"/healthz":
+            known = ", ".join(("/healthz", "/readyz", *self._pages))
+            status, page = b"404 Not Found", Page("text/plain", f"only {known} are here\n".encode())
+        head = b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        head %= (status, page.content_type.encode(), len(page.body))
+        return head + (b"" if method == b"HEAD" else page.body)
 
     async def _hand_on(self, start: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner = socket.socket(socket.AF_UNIX)
@@ -98,6 +114,14 @@ class HealthPort:
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             inner_writer.close()
+
+
+def _accept(headers: bytes) -> str:
+    for line in headers.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"accept":
+            return value.decode("latin-1")
+    return ""
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

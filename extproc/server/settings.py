@@ -43,6 +43,8 @@ class ServerSettings:
 
     addresses: tuple[str, ...]
     health: str = ""
+    metrics: str = ""
+    """`IP:PORT` for `/metrics` and `/status`, which the health port answers as well; "": no port of their own."""
     budget_us: int = 400_000
     """Wall time for the answer to one message; must stay below Envoy's `message_timeout`."""
     max_streams: int = 16_384

@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,11 @@ def run(settings: ServerSettings, load: Load, enter: Enter | None = None, status
     """
     if not _are_free(settings.addresses):
         return 1
-    listener = listen(settings.health) if settings.health else None
+    listeners = [listen(address) for address in (settings.health, settings.metrics) if address]
     try:
-        return _Supervisor(settings, load, enter, listener, status or SharedStatus()).run()
+        return _Supervisor(settings, load, enter, listeners, status or SharedStatus()).run()
     finally:
-        if listener is not None:
+        for listener in listeners:
             listener.close()
         for address in settings.addresses:
             if address.startswith("unix:"):
@@ -68,13 +69,13 @@ class _Supervisor:
         settings: ServerSettings,
         load: Load,
         enter: Enter | None,
-        listener: socket.socket | None,
+        listeners: Sequence[socket.socket],
         status: SharedStatus,
     ) -> None:
         self._settings = settings
         self._load = load
         self._enter = enter
-        self._listener = listener
+        self._listeners = listeners
         self._shared = status
         self._status = ReloadStatus()
         self._watch = Watch()
@@ -161,7 +162,7 @@ class _Supervisor:
         attempt = Attempt(self._status.attempts, FilesRead(), self._baseline)
         others = [self._wake_read, self._wake_write, *(found.channel for found in self._all())]
         self._coming = Generation(self._status.attempts, why)
-        self._coming.start(lambda channel: live(attempt, self._load, self._listener, self._enter, channel), others)
+        self._coming.start(lambda channel: live(attempt, self._load, self._listeners, self._enter, channel), others)
 
     @property
     def _baseline(self) -> object:

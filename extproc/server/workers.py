@@ -14,12 +14,13 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from extproc.model.inspection import Inspector
+from extproc.server.pages import Held
 from extproc.server.process import drain_pipe, fork, say, signals_as_bytes
 from extproc.server.settings import KILL_AFTER_S, ServerSettings, own_address
 
@@ -37,8 +38,8 @@ BEAT_S = 1.0
 LEAVE = signal.SIGUSR1
 """To a generation and from it to its workers: others serve now; finish what you have and go."""
 
-Enter: TypeAlias = Callable[[Inspector, int], AbstractContextManager[object]]
-"""(inspector, worker number) → what a worker holds while it serves: event writers, metrics."""
+Enter: TypeAlias = Callable[[Inspector, int], AbstractContextManager[Held | None]]
+"""(inspector, worker number) → what a worker holds while it serves: event writers, metrics, pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Crew:
         self,
         settings: ServerSettings,
         inspector: Inspector,
-        listener: socket.socket | None,
+        listeners: Sequence[socket.socket],
         enter: Enter | None,
         reports: Reports,
         channel: int,
@@ -76,7 +77,7 @@ class Crew:
         """`channel` is the descriptor that `reports` write to, which workers are not to hold open."""
         self._settings = settings
         self._inspector = inspector
-        self._listener = listener
+        self._listeners = listeners
         self._enter = enter
         self._reports = reports
         self._channel = channel
@@ -204,7 +205,7 @@ class Crew:
 
         from extproc.server import app
 
-        async def serve() -> None:
+        async def serve(held: Held | None) -> None:
             loop = asyncio.get_running_loop()
             ending: asyncio.Future[app.Ending] = loop.create_future()
 
@@ -221,11 +222,11 @@ class Crew:
                 beats.append(asyncio.create_task(_beat(self._ready_write, worker.number)))
 
             address = own_address(worker.address)
-            await app.run(self._settings, self._inspector, address, self._listener, ending, tell_ready)
+            await app.run(self._settings, self._inspector, address, self._listeners, held, ending, tell_ready)
 
-        held = self._enter(self._inspector, worker.number) if self._enter is not None else nullcontext()
-        with held, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve())
+        entered = self._enter(self._inspector, worker.number) if self._enter is not None else nullcontext()
+        with entered as held, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(held))
         return 0
 
 

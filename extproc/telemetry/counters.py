@@ -42,6 +42,7 @@ class Counters:
         self._shadow: Series = {}
         self._buckets = [0] * (len(BUCKETS_US) + 1)
         self._duration_us = 0
+        self._body_bytes = 0
         self._routes: set[str] = set()
         self._rule_ids: set[int] = set()
         self._reasons: set[str] = set()
@@ -66,6 +67,7 @@ class Counters:
             _add(self._shadow, (decision.would.value, decision.shadow.would.value))
         self._buckets[bisect_left(BUCKETS_US, decision.duration_us)] += 1
         self._duration_us += decision.duration_us
+        self._body_bytes += decision.body_bytes
 
     def snapshot(self) -> Snapshot:
         """All numbers so far, JSON data."""
@@ -76,7 +78,7 @@ class Counters:
             "shadow": _joined(self._shadow),
             "buckets": list(self._buckets),
             "duration_us": self._duration_us,
-            "totals": dict(self.totals),
+            "totals": {**self.totals, "request_body_bytes": self._body_bytes},
             "gauges": dict(self.gauges),
         }
 

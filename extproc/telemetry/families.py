@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from extproc.telemetry.counters import BUCKETS_US, Snapshot
+from extproc.telemetry.counters import BUCKETS_US, Snapshot, empty
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 
@@ -67,7 +67,6 @@ SERIES = {
 TOTALS = {
     "events_dropped": ("extproc_events_dropped", "Decision events that could not be written in time."),
     "request_body_bytes": ("extproc_request_body_bytes", "Bytes of request bodies that were inspected."),
-    "faults": ("extproc_faults", "Requests that ended by a fault inside the engine."),
 }
 
 GAUGES = {
@@ -122,3 +121,12 @@ def metrics(total: Snapshot, facts: Facts) -> Iterator[Metric]:
         unit="s",
         points=(((), facts.started),),
     )
+
+
+def describe() -> str:
+    """The table of docs/OBSERVABILITY.md, Markdown; names as Prometheus has them."""
+    rows = ["| metric | labels | meaning |", "|---|---|---|"]
+    for metric in metrics(empty(), Facts("", "", "", 0.0, 0)):
+        name = metric.name + ("_total" if metric.kind == COUNTER else "")
+        rows.append(f"| `{name}` | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |")
+    return "\n".join(rows) + "\n"

@@ -24,36 +24,40 @@ FOLDED = "gone.json"
 
 
 class NumbersFolder:
-    """`path` is a private folder that all processes of a pair know."""
+    """`path` is a private folder that all processes of a pair know; None: there is none, so each tells its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._own = empty()
 
     def write(self, name: str, snapshot: Snapshot) -> None:
         """`name` of a worker: its process id and time of start. Raises OSError."""
+        if self._path is None:
+            self._own = snapshot
+            return
         unfinished = self._path / f".{name}"
         unfinished.write_text(json.dumps(snapshot))
         unfinished.replace(self._path / f"{name}.json")
 
     def total(self) -> Snapshot:
         """The sum over all workers that ever were."""
-        living, dead = self._read()
-        total = add(snapshot for _, snapshot in dead)
-        total["gauges"] = {}
-        living_total = add(living)
-        return add([total, living_total])
+        if self._path is None:
+            return self._own
+        living, dead = self._read(self._path)
+        gone = add((snapshot for _, snapshot in dead), with_gauges=False)
+        return add([gone, *living])
 
     def workers(self) -> int:
         """Workers that live and have written."""
-        return len(self._read()[0])
+        return len(self._read(self._path)[0]) if self._path is not None else 1
 
-    def _read(self) -> tuple[list[Snapshot], list[tuple[str, Snapshot]]]:
-        folded = self._load(self._path / FOLDED) or {**empty(), "names": []}
+    def _read(self, path: Path) -> tuple[list[Snapshot], list[tuple[str, Snapshot]]]:
+        folded = self._load(path / FOLDED) or {**empty(), "names": []}
         counted = set(folded["names"])
         living: list[Snapshot] = []
         dead: list[tuple[str, Snapshot]] = []
         with contextlib.suppress(OSError):
-            for file in sorted(self._path.glob("[0-9]*.json")):
+            for file in sorted(path.glob("[0-9]*.json")):
                 name = file.stem
                 snapshot = self._load(file)
                 if snapshot is None or name in counted:
@@ -66,7 +70,9 @@ class NumbersFolder:
 
     def fold(self) -> None:
         """Folds the files of dead workers into one, if there are many. Called by one process at a time."""
-        _, dead = self._read()
+        if self._path is None:
+            return
+        _, dead = self._read(self._path)
         if len(dead) - 1 < FOLD_AFTER:
             return
         names = [name for name, _ in dead[1:]]

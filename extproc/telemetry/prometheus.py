@@ -38,8 +38,8 @@ def _family(metric: Metric) -> Family:
         histogram = HistogramMetricFamily(metric.name, metric.help)
         counts: list[tuple[str, float]] = []
         so_far = 0
-        for bound, number in zip((*map(str, metric.bounds), "+Inf"), metric.buckets, strict=True):
-            so_far += number
+        for bound, count in zip((*map(str, metric.bounds), "+Inf"), metric.buckets, strict=True):
+            so_far += count
             counts.append((bound, so_far))
         histogram.add_metric([], counts, metric.sum)
         return histogram
