@@ -61,16 +61,6 @@ def test_ordinary_texts_pass(own, place, text):
     assert (decision.verdict, [(match.rule_id, match.variable) for match in decision.matches]) == (Outcome.ALLOW, [])
 
 
-KNOWN = [(operator, text) for operator, texts in HARMLESS["known"].items() for text in texts]
-RULE_OF = {"@detectSQLi": 7100200}
-
-
-@pytest.mark.parametrize(("operator", "text"), KNOWN)
-def test_each_known_alarm_is_still_one(own, operator, text):
-    decision = own.decide(request("query", text))
-    assert [match.rule_id for match in decision.matches] == [RULE_OF[operator]]
-
-
 def _word(word: str) -> bytes:
     """`$'...'` is a word in which `\\n` is a line break, as in bash."""
     return word.removeprefix("$").replace("\\n", "\n").encode() if word.startswith("$") else word.encode()
