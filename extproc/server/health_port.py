@@ -82,7 +82,9 @@ class HealthPort:
         if method not in (b"GET", b"HEAD"):
             status, page = b"405 Method Not Allowed", Page("text/plain", b"only GET and HEAD\n")
         elif path == b"/readyz":
-            if not self._is_ready():
+            if self._is_ready():
+                page = Page("text/plain", b"ready\n")
+            else:
                 status, page = b"503 Service Unavailable", Page("text/plain", b"not ready\n")
         elif make_page is not None:
             page = await asyncio.to_thread(make_page, _accept(rest))
