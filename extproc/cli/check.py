@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="FILE",
-        help="rule files; a policy, a configuration, or Envoy's bootstrap (.yaml, .json)",
+        help="rule files; a policy, a configuration, Envoy's bootstrap or config dump (.yaml, .json)",
     )
     parser.add_argument(
         "--accept-risk",
@@ -97,13 +97,14 @@ def _check_yaml(file: Path, names: RuleNames | None, accepted: Collection[str]) 
 
 def check_bootstrap(file: Path, accepted: Collection[str]) -> list[str]:
     """The holes of somebody's Envoy that are not accepted; the others are told. Raises ConfigError."""
-    found = find_holes(read(load(file), SETTINGS["time_budget"].default))
+    bootstrap = read(load(file), SETTINGS["time_budget"].default)
+    found = find_holes(bootstrap)
     refused = [finding for finding in found if not finding.hole.is_declared and finding.name not in accepted]
     for finding in found:
         if finding not in refused:
             print(f"notice: {file}: {finding.told}")
     if not refused:
-        print(f"{file}: fine, as far as it is in the file; what comes over xDS is not")
+        print(f"{file}: fine{'' if bootstrap.is_dump else ', as far as it is in the file; what comes over xDS is not'}")
     return [f"{file}: {finding}" for finding in refused]
 
 

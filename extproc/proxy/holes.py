@@ -137,13 +137,13 @@ def _head_unseen(bootstrap: Bootstrap) -> Places:
 
 def _body_unseen(bootstrap: Bootstrap) -> Places:
     for place, mode, is_route in _modes(bootstrap):
-        if mode.get("request_body_mode", "NONE") == "NONE" and not (is_route and len(mode) == len(Modes._fields)):
+        if mode.get("request_body_mode", "NONE") == "NONE" and not (is_route and not _missing(bootstrap, mode)):
             yield place.where
 
 
 def _stream_route(bootstrap: Bootstrap) -> Places:
     for place, mode, is_route in _modes(bootstrap):
-        if is_route and len(mode) == len(Modes._fields) and mode["request_body_mode"] == "NONE":
+        if is_route and not _missing(bootstrap, mode) and mode.get("request_body_mode", "NONE") == "NONE":
             yield place.where
 
 
@@ -173,7 +173,7 @@ def _trailers_unseen(bootstrap: Bootstrap) -> Places:
 def _partial_override(bootstrap: Bootstrap) -> Places:
     for place, change in _overrides(bootstrap):
         mode = dict_at(change, "processing_mode")
-        missing = [name for name in Modes._fields if mode and name not in mode]
+        missing = _missing(bootstrap, mode) if "processing_mode" in change else []
         if missing:
             yield f"{place.where}, without {', '.join(missing)}"
 
@@ -186,8 +186,17 @@ def _wide_override(bootstrap: Bootstrap) -> Places:
         if not allowed:
             yield f"{place.where}: any"
         for entry in allowed:
-            if tuple(str(entry.get(name, "DEFAULT")) for name in Modes._fields[1:]) not in ASKED_FOR:
+            if tuple(str(entry.get(name, _UNSET[name])) for name in Modes._fields[1:]) not in ASKED_FOR:
                 yield f"{place.where}: {entry}"
+
+
+_UNSET = {name: "NONE" if "body" in name else "DEFAULT" for name in Modes._fields}
+"""What Envoy takes a field for that is not there."""
+
+
+def _missing(bootstrap: Bootstrap, mode: Tree) -> list[str]:
+    """Fields of a processing mode that are not written out."""
+    return [name for name in Modes._fields if name not in mode and not (bootstrap.is_dump and "body" in name)]
 
 
 def _asked_for() -> frozenset[tuple[str, ...]]:

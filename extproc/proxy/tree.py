@@ -1,7 +1,8 @@
 """A bootstrap as plain data → its parts that matter here: connection managers, ext_proc filters, routes, clusters.
 
 Reads anybody's file: keys in snake_case or lowerCamelCase (the JSON form of protobuf), filters by their type and not
-by a name of ours. What comes over xDS is not in the file and is not seen.
+by a name of ours. What comes over xDS is not in a bootstrap, but it is in what a running Envoy tells of itself
+(`/config_dump` of its admin), which is read as well.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MANAGER_TYPE = "HttpConnectionManager"
 EXT_PROC_TYPE = "ext_proc.v3.ExternalProcessor"
 PER_ROUTE_TYPE = "ext_proc.v3.ExtProcPerRoute"
 
-_MARK = re.compile(rb"""(?:^|[\s{,])["']?static_?[rR]esources["']?\s*:""")
+_MARK = re.compile(rb"""(?:^|[\s{,])["']?static_?[rR]esources["']?\s*:|envoy\.admin\.v3\.[A-Za-z]+ConfigDump""")
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
@@ -112,12 +113,16 @@ class Manager:
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """What `read` found. `budget_ms` is the engine's time budget, which the tree does not tell."""
+    """What `read` found. `budget_ms` is the engine's time budget, which the tree does not tell.
+
+    `is_dump`: told by a running Envoy, which leaves out what has the value 0 (a body mode of NONE).
+    """
 
     tree: Tree
     budget_ms: int
     managers: tuple[Manager, ...]
     clusters: dict[str, Tree] = field(default_factory=dict)
+    is_dump: bool = False
 
     def guarded(self) -> Iterator[tuple[Manager, Place, Tree]]:
         """Every ext_proc filter: (manager, the filter, its settings)."""
@@ -128,20 +133,49 @@ class Bootstrap:
 
 def read(tree: Tree, budget_ms: int) -> Bootstrap:
     """`tree` is normalised. Raises nothing: what has another shape than Envoy's is left out, Envoy refuses it."""
+    is_dump = "configs" in tree
+    if is_dump:
+        tree = _undumped(tree)
     static = dict_at(tree, "static_resources")
-    managers = tuple(manager for listener in dicts_at(static, "listeners") for manager in _managers(listener))
+    listeners = [item for item in dicts_at(static, "listeners") if item.get("traffic_direction") != "OUTBOUND"]
+    managers = tuple(manager for listener in listeners for manager in _managers(listener))
     clusters = {str(cluster.get("name")): cluster for cluster in dicts_at(static, "clusters")}
-    return Bootstrap(tree, budget_ms, managers, clusters)
+    return Bootstrap(tree, budget_ms, managers, clusters, is_dump)
+
+
+def _undumped(dump: Tree) -> Tree:
+    """A config dump (envoy.admin.v3.ConfigDump) → a bootstrap that says the same, xDS included."""
+    parts: dict[str, list[Tree]] = {"listeners": [], "clusters": [], "route_configs": []}
+    tree: Tree = {"dynamic_resources": {}}
+    for config in dicts_at(dump, "configs"):
+        tree |= {
+            name: item for name, item in dict_at(config, "bootstrap").items() if name in ("admin", "layered_runtime")
+        }
+        for kind, found in parts.items():
+            key = kind.removesuffix("s")
+            for item in (*dicts_at(config, f"static_{kind}"), *dicts_at(config, f"dynamic_{kind}")):
+                found.append(dict_at(item, key) or dict_at(item, "active_state", key))
+            found += [dict_at(item, key) for item in dicts_at(config, f"dynamic_active_{kind}")]
+    named = {str(item.get("name")): item for item in parts["route_configs"]}
+    for listener in parts["listeners"]:
+        for settings in _manager_settings(listener):
+            wanted = dict_at(settings, "rds").get("route_config_name")
+            if wanted is not None:
+                settings["route_config"] = named.get(str(wanted), {})
+    return {**tree, "static_resources": {"listeners": parts["listeners"], "clusters": parts["clusters"]}}
 
 
 def _managers(listener: Tree) -> Iterator[Manager]:
-    chains = [*dicts_at(listener, "filter_chains"), dict_at(listener, "default_filter_chain")]
     name = f"listener {listener.get('name', '(no name)')}"
-    for chain in chains:
+    for settings in _manager_settings(listener):
+        yield _manager(name, settings)
+
+
+def _manager_settings(listener: Tree) -> Iterator[Tree]:
+    for chain in (*dicts_at(listener, "filter_chains"), dict_at(listener, "default_filter_chain")):
         for item in dicts_at(chain, "filters"):
-            settings = dict_at(item, "typed_config")
-            if is_a(settings, MANAGER_TYPE):
-                yield _manager(name, settings)
+            if is_a(item.get("typed_config"), MANAGER_TYPE):
+                yield dict_at(item, "typed_config")
 
 
 def _manager(where: str, settings: Tree) -> Manager:

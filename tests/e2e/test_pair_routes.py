@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from h2.settings import SettingCodes
 
+from tests.conformance.through_envoy.http2_client import Http2Client
 from tests.conformance.through_envoy.streaming_app import StreamingApp
+from tests.conformance.through_envoy.streams import connect_websocket, frame
 
 pytestmark = pytest.mark.envoy
 
@@ -133,6 +136,21 @@ def test_a_websocket_of_a_stream_outlives_the_engine(routed: Any, tools: Any) ->
         connection.sendall(b"\x81\x85\0\0\0\0hello")
         assert stream.read(7) == b"\x81\x05hello"
     tools.wait_for(lambda: routed.send().status == 200, 10, "recovery")
+
+
+def test_a_websocket_over_http2(routed: Any) -> None:
+    """RFC 8441: an extended CONNECT where a stream is declared; elsewhere it is refused."""
+    with Http2Client(routed.port) as client:
+        client.pump(lambda: bool(client.setting(SettingCodes.ENABLE_CONNECT_PROTOCOL)))
+        stream = connect_websocket(client, "/stream/chat")
+        reply = client.replies[stream]
+        client.pump(lambda: bool(reply.status))
+        assert reply.status == "200"
+        client.send(stream, frame(b"hello"))
+        client.pump(lambda: len(reply.body) >= 7)
+        assert reply.body == b"\x81\x05hello"
+        for path in ("/elsewhere", "/streams", "/up/chat", "/stream;/chat", f"/stream?q={QUERY_ATTACK}"):
+            assert client.finish(connect_websocket(client, path)).status == "403", path
 
 
 @pytest.mark.parametrize(
