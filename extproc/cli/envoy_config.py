@@ -10,6 +10,7 @@ from pathlib import Path
 
 from extproc.cli.addresses import engine_addresses
 from extproc.cli.flags import add_flags, require, resolve_arguments
+from extproc.cli.rate_limits import limits_of
 from extproc.config import DEFAULT_ADMIN, Config
 from extproc.model.errors import ConfigError
 from extproc.proxy.bootstrap import ACCEPTED, ProxySettings, render_text
@@ -89,6 +90,7 @@ def proxy_settings(config: Config, engine: tuple[str, ...], admin: str, log: str
         trusted_hops=config.trusted_hops,
         inspect_response=config.response,
         routes=config.routes,
+        rate_limits=limits_of(config),
         request_timeout_ms=config.request_timeout,
         accepted_risks=_accepted(config),
         patch=load(Path(config.envoy_patch)) if config.envoy_patch else None,

@@ -23,6 +23,7 @@ from extproc.model.errors import ConfigError
 from extproc.model.route import Beyond, Profile, Route, modes, overrides
 from extproc.proxy.holes import Finding, find_holes
 from extproc.proxy.patch import lay_over
+from extproc.proxy.rate_limits import LocalLimit, render_rate_limits
 from extproc.proxy.routes import render_override, render_route
 from extproc.proxy.tree import normalise, read
 
@@ -68,6 +69,7 @@ class ProxySettings:
     trusted_hops: int = 0
     inspect_response: bool = False
     routes: tuple[Route, ...] = ()
+    rate_limits: tuple[LocalLimit, ...] = ()
     request_timeout_ms: int = 30_000
     access_log: str | None = None
     accepted_risks: tuple[str, ...] = ()
@@ -123,6 +125,7 @@ def _fill(settings: ProxySettings) -> str:
         "access_log": settings.access_log is not None,
         "response": settings.inspect_response,
         "routes": bool(settings.routes),
+        "rate_limits": bool(settings.rate_limits),
     }
     values: dict[str, object] = {
         "admin_address": _address(settings.admin),
@@ -136,6 +139,7 @@ def _fill(settings: ProxySettings) -> str:
         "message_timeout": f"{(settings.longest_budget_ms + ANSWER_MARGIN_MS) / 1000:.3f}s",
         "processing_mode": modes(Profile.STANDARD, Beyond.REFUSE, settings.inspect_response)._asdict(),
         "override_modes": [render_override(mode) for mode in overrides(settings.routes, settings.inspect_response)],
+        "rate_limits": render_rate_limits(settings.rate_limits),
         "routes": [render_route(route, settings.inspect_response) for route in settings.routes],
         # A name is looked up again as its records change; an IP needs no lookup.
         "app_cluster_type": "STATIC" if _is_ip(settings.app) else "STRICT_DNS",

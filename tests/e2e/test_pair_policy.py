@@ -30,6 +30,8 @@ policies:
   proxied: {match: {path: /proxied/**}, mode: block, trusted_proxies: [127.0.0.0/8, OWN], ip: {deny: [203.0.113.0/24]}}
   small: {match: {path: /small/**}, mode: block, body: {limit: 1KiB}}
   pages: {match: {path: /pages/**}, mode: block, block: {status: 429, html: page.html}}
+  limited: {match: {path: /limited/**}, mode: block, rate_limit: {requests: 2, per: 1h, by: client}}
+  counted: {match: {path: /counted/**}, rate_limit: {requests: 2, per: 1h}}
   named: {mode: block}
   lapsed:
     match: {path: /lapsed/**}
@@ -146,7 +148,7 @@ def test_an_expired_exclusion_lets_through_and_tells(governed: Any, tools: Any) 
     answer = governed.send(path=f"/lapsed/x?{ATTACK}")
     event = event_of(governed, tools, answer)
     assert (answer.status, event["verdict"], event["would"], event["rule_ids"]) == (200, "allow", "block", [1001])
-    assert [place.rpartition(":")[2] for place in event["expired_exclusions"]] == ["20"]
+    assert [place.rpartition(":")[2] for place in event["expired_exclusions"]] == ["22"]
     assert "expired on 2025-12-31" in governed.stderr
 
 
@@ -215,3 +217,13 @@ def test_a_broken_policy_stops_the_start(start_pair: Any, app: Any, tmp_path: Pa
     pair = start_pair(app.port, "--policy", str(file))
     assert pair.process.wait(30) != 0
     assert f"{file}:2: defaults.mode must be one of" in pair.stderr
+
+
+def test_a_rate_limit_is_kept_by_envoy_where_the_policy_blocks(governed: Any, app: Any) -> None:
+    app.forget()
+    answers = [governed.send(path=f"/limited/{number}?x={number}") for number in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 429, 429]
+    assert answers[2].headers["retry-after"] == "1"
+    assert len(app.seen()) == 2
+    assert [governed.send(path="/counted/x").status for _ in range(4)] == [200] * 4
+    assert governed.send(path="/limitedx").status == 200

@@ -15,6 +15,7 @@ from extproc.model.errors import ConfigError
 from extproc.model.route import Beyond, Profile, Route
 from extproc.proxy.binary import find_envoy
 from extproc.proxy.bootstrap import READY_PATH, ProxySettings, render, render_text
+from extproc.proxy.rate_limits import LimitedPlace, LocalLimit
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,11 +37,17 @@ ROUTES = (
 
 MANY = {"routes": ROUTES, "accepted_risks": ("partial-body",)}
 
+LIMITS = tuple(
+    LocalLimit(f"p{number}", (LimitedPlace(("*.shop.example",), ("/a/*/b/**",)),), 5, 1000, 5, number > 0, number < 2)
+    for number in range(3)
+)
+
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {},
     "sockets": {"engine": ("unix:/run/extproc/0.sock", "unix:/run/extproc/1.sock"), "admin": "unix:/run/admin.sock"},
     "response": {"inspect_response": True},
     "routes": {"routes": ROUTES[:3]},
+    "rate limits": {"rate_limits": LIMITS},
     "all": {"inspect_response": True, "access_log": "/dev/stdout", "trusted_hops": 2, **MANY},
     "app by name": {"app": "app.internal:80"},
     "http2 app": {"app_protocol": "http2"},
@@ -81,7 +88,8 @@ def test_no_form_lets_anything_pass_unseen(name: str) -> None:
     assert settings["stat_prefix"] == "waf"
     assert settings["grpc_service"]["envoy_grpc"]["cluster_name"] == "extproc"
     filters = [item["name"] for item in manager(tree)["http_filters"]]
-    assert filters == ["envoy.filters.http.health_check", "extproc.ext_proc", "envoy.filters.http.router"]
+    limits = [item for item in filters if item.startswith("extproc.rate_limit")]
+    assert filters == ["envoy.filters.http.health_check", *limits, "extproc.ext_proc", "envoy.filters.http.router"]
     # Per-route settings of ext_proc replace the whole mode, and an upgrade's own filters skip the chain.
     [host] = manager(tree)["route_config"]["virtual_hosts"]
     assert "typed_per_filter_config" not in host
