@@ -377,7 +377,7 @@ class Config:
         unit="s",
     )
     transport: str = setting(
-        "grpc",
+        "http2",
         partial(_choice, choices=("http2", "grpc")),
         "what carries ext_proc: the engine's own HTTP/2, or grpc.aio, slower and compatible with anything",
         metavar="http2|grpc",

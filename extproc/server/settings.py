@@ -71,7 +71,7 @@ class ServerSettings:
     response_body_modes: frozenset[str] = frozenset({"NONE"})
     """What Envoy may declare in `protocol_config`; anything else is refused."""
     reflection: bool = False
-    transport: str = "grpc"
+    transport: str = "http2"
     """`http2`: our own; `grpc`: grpc.aio."""
     socket_mode: int = 0o660
     """File mode of unix sockets."""

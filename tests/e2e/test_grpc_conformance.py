@@ -74,11 +74,11 @@ def run_suite(address: str, *options: str) -> dict[str, str]:
 OF_CONTROL = {"G18", "G33", "G34", "G37", "G38", "G39", "G40"}
 
 
-@pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_our_server_conforms(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "transport"), [("tcp", "http2"), ("unix", "http2"), ("unix", "grpc")])
+def test_our_server_conforms(kind: str, transport: str, tmp_path: Path) -> None:
     address = free_address() if kind == "tcp" else f"unix:{tmp_path}/grpc.sock"
     controls = ["--upgrade-path=/ws", "--fault-path=/fault", "--nothing-path=/nothing", "--slow-path=/work/2000"]
-    with serving([sys.executable, TOY, "--grpc", address], address):
+    with serving([sys.executable, TOY, "--grpc", address, "--set", f"transport={transport!r}"], address):
         table = run_suite(address, *controls, "--ping-interval=0.05", "-k", "not G31")  # a toy reads no packed bodies
     assert {case for case, said in table.items() if said != "passed"} == OF_CONTROL
     assert len(table) == 43
@@ -93,9 +93,11 @@ def test_what_is_shipped_conforms_under_control() -> None:
     assert table == {case: "not applicable" if case in not_yet else "passed" for case in OF_CONTROL | {"G31"}}
 
 
-def test_reflection_is_behind_its_flag() -> None:
+@pytest.mark.parametrize("transport", ["http2", "grpc"])
+def test_reflection_is_behind_its_flag(transport: str) -> None:
     address = free_address()
-    with serving([sys.executable, TOY, "--grpc", address, "--set", "reflection=True"], address):
+    flags = ["--set", "reflection=True", "--set", f"transport={transport!r}"]
+    with serving([sys.executable, TOY, "--grpc", address, *flags], address):
         assert run_suite(address, "--reflection", "-k", "G35") == {"G35": "passed"}
         assert run_suite(address, "-k", "G35") == {"G35": "FAILED"}
 

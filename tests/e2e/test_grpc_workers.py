@@ -51,8 +51,10 @@ def eventually(claim: Callable[[], Any], seconds: float = 15.0) -> Any:
 class Server:
     """The toy server as a process, with everything it says."""
 
+    transport = "http2"
+
     def __init__(self, *addresses: str, **settings: object) -> None:
-        command = [sys.executable, str(TOY)]
+        command = [sys.executable, str(TOY), "--set", f"transport={self.transport!r}"]
         for address in addresses:
             command += ["--grpc", address]
         for key, value in settings.items():
@@ -81,6 +83,12 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+@pytest.fixture(params=["http2", "grpc"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what depends on it; the others run with what is shipped."""
+    monkeypatch.setattr(Server, "transport", request.param)
 
 
 @contextmanager
@@ -241,6 +249,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("transport")
 def test_an_address_in_use_is_a_failed_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = Server(free_address(), f"127.0.0.1:{taken.getsockname()[1]}")
@@ -251,6 +260,7 @@ def test_an_address_in_use_is_a_failed_start() -> None:
             server.close()
 
 
+@pytest.mark.usefixtures("transport")
 def test_drain_in_its_order() -> None:
     """NOT_SERVING is pushed first and new streams still pass; what is in flight is answered; the stuck one is cut."""
     with serving(address := free_address(), drain_delay_s=1.0, drain_grace_s=1.0) as server:
@@ -282,6 +292,7 @@ def test_drain_in_its_order() -> None:
         assert said.count("closed incomplete") + said.count("closed cancelled") == 1
 
 
+@pytest.mark.usefixtures("transport")
 def test_streams_over_the_limit_are_declined_and_a_cancelled_one_makes_room() -> None:
     """Over the bound 503 with a verdict, from twice the bound on no stream at all."""
     with (
@@ -307,6 +318,7 @@ def test_streams_over_the_limit_are_declined_and_a_cancelled_one_makes_room() ->
         assert server.process.wait(20) == 0
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_burst_of_new_streams_is_taken_whole() -> None:
     """Twice what gRPC core holds for a server unless it is told otherwise, in one write."""
     number = 2_000
@@ -337,6 +349,7 @@ async def burst(address: str, number: int) -> Counter[str]:
     return told
 
 
+@pytest.mark.usefixtures("transport")
 @pytest.mark.parametrize(("over", "is_refused"), [(0, False), (1, True)])
 def test_a_message_over_the_receive_limit(over: int, is_refused: bool) -> None:
     """Refused for its stream alone, and never OK: the body was not seen."""
@@ -359,6 +372,7 @@ def test_a_message_over_the_receive_limit(over: int, is_refused: bool) -> None:
         assert kind(beside.ask(body(b"x"))) == "request_body"
 
 
+@pytest.mark.usefixtures("transport")
 def test_cancelled_work_makes_room_at_once() -> None:
     settings = {"max_streams": 1, "budget_us": 60_000_000}
     with serving(address := free_address(), **settings), grpc.insecure_channel(address, NO_PROXY) as channel:
@@ -369,6 +383,7 @@ def test_cancelled_work_makes_room_at_once() -> None:
         eventually(lambda: kind(Stream(channel).ask(head())) == "request_headers", seconds=10)
 
 
+@pytest.mark.usefixtures("transport")
 def test_small_requests_are_answered_while_large_ones_work() -> None:
     """In order of completion, not of time: every small one is answered before the first large one."""
     with serving(address := free_address(), budget_us=60_000_000), grpc.insecure_channel(address, NO_PROXY) as channel:
@@ -383,6 +398,7 @@ def test_small_requests_are_answered_while_large_ones_work() -> None:
             stream.cancel()
 
 
+@pytest.mark.usefixtures("transport")
 def test_a_fault_says_nothing_of_itself() -> None:
     with serving(address := free_address()) as server, grpc.insecure_channel(address, NO_PROXY) as channel:
         stream = Stream(channel)
@@ -397,6 +413,7 @@ def test_a_fault_says_nothing_of_itself() -> None:
         assert "closed internal" in said
 
 
+@pytest.mark.usefixtures("transport")
 def test_cancelled_and_empty_streams_are_no_errors() -> None:
     with serving(address := free_address()) as server:
         with grpc.insecure_channel(address, NO_PROXY) as channel:
@@ -412,6 +429,7 @@ def test_cancelled_and_empty_streams_are_no_errors() -> None:
         assert said in (["closed None"], ["closed cancelled"])
 
 
+@pytest.mark.usefixtures("transport")
 def test_health_port_speaks_http_and_grpc_and_nothing_else() -> None:
     address, port = free_address(), free_address()
     with serving(address, health=port, drain_delay_s=3.0) as server:
@@ -457,6 +475,7 @@ def http(address: str, path: str, method: str = "GET") -> tuple[int, bytes]:
         connection.close()
 
 
+@pytest.mark.usefixtures("transport")
 def test_keepalive_pings_do_not_cost_the_connection() -> None:
     """Twenty PINGs on an idle connection: twenty acknowledgements, no GOAWAY (RFC 9113, section 6.7)."""
     with serving(address := free_address()):

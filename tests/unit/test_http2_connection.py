@@ -450,6 +450,30 @@ async def test_a_peer_that_reads_nothing_is_not_read_from() -> None:
     assert (await peer.settle()).messages(1) == [b"x"]
 
 
+async def test_a_peer_that_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c, "STALL_S", 0.01)
+    stuck, slow = Peer(), Peer()
+    stuck.connection.pause_writing()
+    slow.connection.pause_writing()
+    slow.connection.resume_writing()
+    await asyncio.sleep(0.05)
+    assert (stuck.wire.is_aborted, slow.wire.is_aborted) == (True, False)
+
+
+async def test_what_still_comes_for_streams_that_we_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passed over for as many as are kept in mind, then reset once more; never held against the connection."""
+    monkeypatch.setattr(c, "MAX_ENDED_EARLY", 3)
+    peer = Peer()
+    for number in range(1, 9, 2):
+        peer.send(f.opening(number), f.ask(number, b"fail"))
+    late = peer.send(*(f.frame(f.DATA, 0, number, b"late") for number in (7, 5, 3, 1)))
+    assert {number: [told.payload for told in late.of(f.RST_STREAM, number)] for number in (1, 3)} == {
+        1: [f.word(0), f.word(5)],
+        3: [f.word(0)],
+    }
+    assert late.goaway is None
+
+
 async def test_drain_lets_every_stream_end() -> None:
     """GOAWAY with the largest number, a PING; when that is answered, GOAWAY with the last stream's number."""
     peer = Peer()
