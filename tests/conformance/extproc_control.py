@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -31,6 +32,14 @@ START_LIMIT_S = 60.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 BODY_LIMIT = 1_048_576
 FEW_STREAMS = 20
+
+CHANGES = {
+    "other": """SecAction "id:1999999,phase:1,pass,nolog"\n""",
+    "broken": "SecRule ARGS \n",
+}
+"""What is written behind the shipped rules."""
+
+RELOADED = re.compile(r"extproc: (reloaded in|reload \w+ \(|SIGHUP does nothing)")
 
 FLAGS = (
     *("--mode", "block", "--upgrade-paths", "/ws", "--body-limit", str(BODY_LIMIT), "--workers", "1"),
@@ -64,17 +73,18 @@ class NotApplicableError(Exception):
 class Server:
     """One `extproc serve` on a unix socket in a folder of its own."""
 
-    def __init__(self, profile: str, folder: Path, log: Path) -> None:
+    def __init__(self, profile: str, folder: Path) -> None:
         flags, environment, options = PROFILES[profile]
         self._path = folder / "grpc.sock"
         self._rules = folder / "rules.conf"
+        self._said = folder / "stderr"
         self.options = {**OPTIONS, **options}
         self.target = f"unix:{self._path}"
         command = [sys.executable, "-m", "extproc", "serve", *FLAGS, *flags, "--grpc", self.target]
         if profile == "reloadable":
             shutil.copy(SHIPPED_RULES, self._rules)
             command += ["--rules", str(self._rules)]
-        with log.open("ab") as said:
+        with self._said.open("wb") as said:
             self.process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stderr=said)
         if profile == "loading":
             # Long before it could have read any rule: the interpreter alone takes longer to start.
@@ -97,15 +107,22 @@ class Server:
         self.await_socket()
 
     def reload(self, rules: str) -> None:
-        raise NotApplicableError("rules are read at the start, a change is a restart")
-
-    def processes(self) -> list[int]:
-        """The supervisor and its workers."""
-        pid = self.process.pid
-        return [pid, *(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        """Returns when the server has said that it took or refused them."""
+        said_before = len(self._said.read_text())
+        self._rules.write_text(SHIPPED_RULES.read_text() + CHANGES[rules])
+        self.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < end:
+            answer = RELOADED.search(self._said.read_text(), said_before)
+            if answer is not None and answer[1] == "SIGHUP does nothing":
+                raise NotApplicableError("rules are read at the start, a change is a restart")
+            if answer is not None:
+                return
+            time.sleep(0.05)
+        raise TimeoutError("nothing was said of the reload")
 
     def usage(self) -> dict[str, int]:
-        pids = self.processes()
+        pids = family(self.process.pid)
         return {
             "bytes": sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES for pid in pids),
             "descriptors": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),
@@ -115,6 +132,17 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+    @property
+    def said(self) -> bytes:
+        """Everything on its standard error."""
+        return self._said.read_bytes()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in family(int(child)))]
 
 
 class Owner:
@@ -142,8 +170,10 @@ class Owner:
             return {"error": f"{type(fault).__name__}: {fault}"}
 
     def close(self) -> None:
-        for server in self._servers.values():
-            server.kill()
+        with self._log.open("wb") as log:
+            for server in self._servers.values():
+                server.kill()
+                log.write(server.said)
 
     def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
         if asked["profile"] not in PROFILES:
@@ -151,7 +181,7 @@ class Owner:
         name = str(len(self._servers))
         folder = self._folder / name
         folder.mkdir()
-        server = self._servers[name] = Server(asked["profile"], folder, self._log)
+        server = self._servers[name] = Server(asked["profile"], folder)
         return {"server": name, "target": server.target, "options": server.options}
 
     def _server(self, asked: dict[str, Any]) -> Server:

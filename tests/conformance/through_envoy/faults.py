@@ -1,9 +1,10 @@
-"""E05 to E09, E27, E28, E30: what is away, hangs, lies or is too much, and who is told what."""
+"""E05 to E09, E27, E28, E30, E31: what is away, hangs, lies or is too much, and who is told what."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -17,11 +18,16 @@ from tests.conformance.through_envoy.ground import Site, admin_socket
 from tests.conformance.through_envoy.http2_client import Http2Client
 from tests.conformance.through_envoy.lone_envoy import OFFICIAL, FaultyServer, LoneEnvoy, Tree, ext_proc, read_stat
 from tests.conformance.through_envoy.single_requests import FORM, FORM_LINE, QUERY_ATTACK
-from tests.e2e.conftest import Answer, PairProcess, free_port, is_alive, send, wait_for
+from tests.e2e.conftest import RULES, Answer, PairProcess, free_port, is_alive, send, wait_for
 from tests.e2e.test_pair_faults import Load
 
 BACK_WITHIN_S = 3.0
 """Of a killed engine (INTERFACE, *Commands*)."""
+
+RELOADED = re.compile(r"extproc: (reloaded in|reload \w+ \(|SIGHUP does nothing)")
+RELOAD_LIMIT_S = 30.0
+UNDER_NEW_RULES_S = 1.0
+"""For the load."""
 
 STREAMS_PER_CONNECTION = 100
 """`max_concurrent_streams` of the bootstrap."""
@@ -282,3 +288,24 @@ def e30(site: Site) -> None:
     assert {status for _, status in load.clean} <= {200, 0}
     assert {status for _, status in load.attack} <= {403, 0}
     assert {seen["path"] for seen in site.app.seen()} == {"/hello"}
+
+
+def e31(site: Site) -> None:
+    """Other rules, broken rules, other rules again, under load: every clean request passes, every attack is blocked."""
+    rules = site.folder / "reloaded.conf"
+    rules.write_text(RULES)
+    pair = site.start("--workers", "2", "--rules", str(rules))
+    site.app.forget()
+    with Load(pair) as load:
+        for change in ("SecAction id:9001,phase:1,pass,nolog", "SecRule ARGS", "SecAction id:9002,phase:1,pass,nolog"):
+            said = len(pair.stderr)
+            rules.write_text(f"{RULES}{change}\n")
+            os.kill(pair.supervisor(), signal.SIGHUP)
+            answer = wait_for(lambda said=said: RELOADED.search(pair.stderr, said), RELOAD_LIMIT_S, "word of it")
+            if answer[1] == "SIGHUP does nothing":
+                pytest.skip("not applicable: rules are read at the start, a change is a restart (E30)")
+            time.sleep(UNDER_NEW_RULES_S)
+    assert {status for _, status in load.clean} == {200}
+    assert {status for _, status in load.attack} == {403}
+    assert {seen["path"] for seen in site.app.seen()} == {"/hello"}
+    assert len({event["ruleset"] for event in pair.events}) == 3
