@@ -26,6 +26,7 @@ pytestmark = pytest.mark.envoy
 ATTACK_PATH = "/?q=%27%20OR%201=1--"
 ROOT = Path(__file__).resolve().parents[2]
 INJECTED = Path(__file__).parent / "injected"
+FAULTY_ENVOY = ROOT / "tests" / "conformance" / "through_envoy" / "faulty_envoy"
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -165,6 +166,21 @@ def test_a_request_for_which_there_is_no_room(start_pair: Any, app: Any, tools: 
     assert "more than 1 streams" in pair.stderr
     tools.wait_for(lambda: pair.send().status == 200, WITHIN_S, "room")
     assert "/slow-body" not in [seen["path"] for seen in app.seen()]
+
+
+def test_an_envoy_that_does_not_send_what_the_engine_expects(
+    start_pair: Any, app: Any, tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An Envoy configured by hand that sends no bodies: closed, and told, instead of half inspected."""
+    monkeypatch.setenv("PYTHONPATH", f"{FAULTY_ENVOY}:{ROOT}")
+    monkeypatch.setenv("FAULTY_ENVOY", "no-bodies")
+    pair = start_pair(app.port, "--workers", "1").await_start()
+    app.forget()
+    answer = pair.send("POST", "/form", body=b"q=1")
+    assert answer.status == 503
+    assert answer.headers["x-waf-incident"] is None
+    tools.wait_for(lambda: "profile-mismatch" in pair.stderr, WITHIN_S, "complaint")
+    assert app.seen() == []
 
 
 def test_a_client_that_goes_away_is_told_as_not_inspected(blocking: Any, app: Any, tools: Any) -> None:
