@@ -1,29 +1,50 @@
-"""JUnit XML of a run → the table in docs/CONFORMANCE.md."""
+"""What runs came to → the tables in docs/CONFORMANCE.md."""
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-BEGIN, END = "<!-- table: written by a run -->", "<!-- end of the table -->"
+CASES_TABLE = ("<!-- table: written by a run -->", "<!-- end of the table -->")
+FAULTS_TABLE = ("<!-- faults: written by a run -->", "<!-- end of the faults -->")
+ENVOYS_TABLE = ("<!-- faulty Envoys: written by a run -->", "<!-- end of the faulty Envoys -->")
+CONFIGURATIONS_TABLE = ("<!-- configurations: written by a run -->", "<!-- end of the configurations -->")
+"""Where a table of docs/CONFORMANCE.md begins and ends."""
+
+FOUND_ROW = re.compile(r"^\| `([a-z0-9-]+)` \| .* \| ([A-Z\d, ]*) \|$", re.MULTILINE)
 
 
-def write_table(page: Path, reports: list[Path]) -> None:
+def write_table(page: Path, marks: tuple[str, str], lines: list[str]) -> None:
     """Replaces what stands between the marks of the page."""
     text = page.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
+    begin, end = marks
+    before, _, rest = text.partition(begin)
+    _, mark, after = rest.partition(end)
     if not mark:
         raise ValueError(f"{page}: the marks of the table are not there")
-    found: dict[str, tuple[str, str, str]] = {}
-    for row in (row for report in reports for row in read_rows(report)):
-        # A case that one run could not bring about may have been run by another.
-        if row[0] not in found or found[row[0]][2].startswith("not applicable"):
-            found[row[0]] = row
-    # G before E: the conversation first.
-    rows = sorted(found.values(), key=lambda row: (row[0][0] != "G", row[0]))
-    lines = ["| case | what | result |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
-    page.write_text("\n".join((before + BEGIN, *lines, END + after)), encoding="utf-8")
+    page.write_text("\n".join((before + begin, *lines, end + after)), encoding="utf-8")
+
+
+def case_lines(rows: list[tuple[str, str, str]]) -> list[str]:
+    """A line per case, the conversation before Envoy."""
+    ordered = sorted(rows, key=lambda row: (row[0][0] != "G", row[0]))
+    return ["| case | what | result |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in ordered)]
+
+
+def found_lines(subject: str, says: dict[str, str], found: dict[str, dict[str, str]]) -> list[str]:
+    """A line per fault: what is wrong, and the cases that failed."""
+    lines = [f"| fault | {subject} | found by |", "|---|---|---|"]
+    for name, text in says.items():
+        cases = sorted(case for case, result in found[name].items() if result == "FAILED")
+        lines.append(f"| `{name}` | {text} | {', '.join(cases)} |")
+    return lines
+
+
+def read_found(page: Path, marks: tuple[str, str]) -> dict[str, list[str]]:
+    """Such a table as it stands: fault → cases."""
+    text = page.read_text(encoding="utf-8").partition(marks[0])[2].partition(marks[1])[0]
+    return {name: cases.split(", ") if cases else [] for name, cases in FOUND_ROW.findall(text)}
 
 
 def read_rows(report: Path) -> list[tuple[str, str, str]]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from tests.conformance.docs_table import FAULTS_TABLE, found_lines, read_found, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "CONFORMANCE.md"
@@ -20,9 +21,6 @@ DRIVER = ROOT / "tests" / "conformance" / "faults_found.py"
 OFFICIAL = ROOT / ".venv-official" / "bin" / "python"
 AT_A_TIME = 4
 """Runs of the suite. Most of their time goes by in waiting."""
-
-BEGIN, END = "<!-- faults: written by a run -->", "<!-- end of the faults -->"
-ROW = re.compile(r"^\| `([a-z0-9-]+)` \| .* \| ([G\d, ]*) \|$", re.MULTILINE)
 
 
 def find(wanted: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -57,22 +55,8 @@ def faults() -> dict[str, str]:
 
 def read() -> dict[str, list[str]]:
     """The table as it stands: fault → cases that find it."""
-    text = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    return {name: cases.split(", ") if cases else [] for name, cases in ROW.findall(text)}
-
-
-def write(found: dict[str, dict[str, str]]) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise ValueError(f"{PAGE}: the marks of the table are not there")
-    lines = ["| fault | the server | found by |", "|---|---|---|"]
-    for name, says in faults().items():
-        cases = sorted(case for case, result in found[name].items() if result == "FAILED")
-        lines.append(f"| `{name}` | {says} | {', '.join(cases)} |")
-    PAGE.write_text("\n".join((before + BEGIN, *lines, END + after)), encoding="utf-8")
+    return read_found(PAGE, FAULTS_TABLE)
 
 
 if __name__ == "__main__":
-    write(find(list(faults())))
+    write_table(PAGE, FAULTS_TABLE, found_lines("the server", faults(), find(list(faults()))))

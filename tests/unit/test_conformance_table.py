@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.docs_table import BEGIN, END, read_rows, write_table
+from tests.conformance.docs_table import (
+    CASES_TABLE,
+    ENVOYS_TABLE,
+    FAULTS_TABLE,
+    case_lines,
+    found_lines,
+    read_found,
+    read_rows,
+    write_table,
+)
+from tests.conformance.through_envoy.faulty_envoys import FAULTS
+
+BEGIN, END = CASES_TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "CONFORMANCE.md"
 NUMBERS = [f"G{number:02}" for number in range(1, 45)] + [f"E{number:02}" for number in range(1, 35)]
@@ -35,20 +47,38 @@ def test_what_a_run_came_to(tmp_path: Path) -> None:
     ]
 
 
-def test_a_case_that_another_run_could_bring_about(tmp_path: Path) -> None:
-    first, second, page = tmp_path / "1.xml", tmp_path / "2.xml", tmp_path / "page.md"
-    first.write_text(REPORT)
-    second.write_text(REPORT.replace('<skipped message="not applicable: needs more"/>', ""))
+def test_a_table_between_its_marks(tmp_path: Path) -> None:
+    report, page = tmp_path / "1.xml", tmp_path / "page.md"
+    report.write_text(REPORT)
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_table(page, [first, second])
+    write_table(page, CASES_TABLE, case_lines(read_rows(report)))
     lines = page.read_text().splitlines()
-    assert lines[0] == "before"
-    assert lines[-1] == "after"
-    assert lines[4:7] == ["| G01 | clean | passed |", "| G02 | A block. | passed |", "| E01 | broken | FAILED |"]
+    assert lines[:2] == ["before", BEGIN]
+    assert lines[-2:] == [END, "after"]
+    assert lines[4:-2] == [
+        "| G01 | clean | not applicable: needs more |",
+        "| G02 | A block. | passed |",
+        "| E01 | broken | FAILED |",
+    ]
 
 
 def test_a_page_without_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("no table\n")
     with pytest.raises(ValueError, match="marks"):
-        write_table(page, [])
+        write_table(page, CASES_TABLE, [])
+
+
+def test_who_found_a_fault_can_be_read_again(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("\n".join(FAULTS_TABLE))
+    found = {"deaf": {"G02": "FAILED", "G01": "FAILED", "G03": "passed"}, "mute": {"G01": "passed"}}
+    write_table(page, FAULTS_TABLE, found_lines("the server", {"deaf": "Hears nothing.", "mute": "Says no."}, found))
+    assert read_found(page, FAULTS_TABLE) == {"deaf": ["G01", "G02"], "mute": []}
+
+
+def test_every_faulty_envoy_is_found_by_what_it_does() -> None:
+    """The table is whole. `open-admin` does nothing until somebody asks it to."""
+    table = read_found(PAGE, ENVOYS_TABLE)
+    assert list(table) == list(FAULTS)
+    assert [fault for fault, cases in table.items() if not set(cases) - {"E34"}] == ["open-admin"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.case_table import Table
+from tests.conformance.through_envoy.configurations import CONFIGURATIONS
 from tests.conformance.through_envoy.ground import Site
 from tests.e2e.conftest import app, envoy_binary, start_up
 
@@ -39,5 +41,11 @@ def site(session_site: Site) -> Iterator[Site]:
     session_site.stop_others()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance")
+    group.addoption("--configuration", default="plain", choices=CONFIGURATIONS, help="what the pairs are rendered as")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.update(CONFIGURATIONS[config.getoption("configuration", "plain")].environment)
     config.pluginmanager.register(Table("through Envoy"), "envoy-table")

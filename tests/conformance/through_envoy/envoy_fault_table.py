@@ -9,7 +9,6 @@ be found by its rarest case of the table.
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,14 +16,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.conformance.docs_table import read_rows
+from tests.conformance.docs_table import ENVOYS_TABLE, found_lines, read_found, read_rows, write_table
 from tests.conformance.through_envoy.envoy_cases import CASES
 from tests.conformance.through_envoy.faulty_envoys import FAULTS, VARIABLE
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "CONFORMANCE.md"
-BEGIN, END = "<!-- faulty Envoys: written by a run -->", "<!-- end of the faulty Envoys -->"
-ROW = re.compile(r"^\| `([a-z0-9-]+)` \| .* \| ([E\d, ]*) \|$", re.MULTILINE)
 
 AT_A_TIME = 4
 """Runs of the suite. Most of their time goes by in waiting."""
@@ -57,32 +54,18 @@ def find(fault: str, numbers: set[str]) -> dict[str, str]:
         return {number: result for number, _, result in read_rows(report)}
 
 
-def read() -> dict[str, list[str]]:
-    """The table as it stands: fault → cases that find it."""
-    text = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    return {name: cases.split(", ") for name, cases in ROW.findall(text)}
-
-
 def write() -> None:
     quick = {case.number for case in CASES} - LONG
     wanted = {name: quick | MEANT_FOR.get(name, set()) for name in FAULTS}
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         found = dict(zip(wanted, pool.map(find, wanted, wanted.values()), strict=True))
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise ValueError(f"{PAGE}: the marks of the table are not there")
-    lines = ["| fault | Envoy | found by |", "|---|---|---|"]
-    for name, change in FAULTS.items():
-        cases = sorted(case for case, result in found[name].items() if result == "FAILED")
-        lines.append(f"| `{name}` | {' '.join((change.__doc__ or '').split())} | {', '.join(cases)} |")
-    PAGE.write_text("\n".join((before + BEGIN, *lines, END + after)), encoding="utf-8")
+    says = {name: " ".join((change.__doc__ or "").split()) for name, change in FAULTS.items()}
+    write_table(PAGE, ENVOYS_TABLE, found_lines("Envoy", says, found))
 
 
 def check() -> list[str]:
     """Faults that the rarest of their cases did not find."""
-    table = read()
+    table = read_found(PAGE, ENVOYS_TABLE)
     often = Counter(case for cases in table.values() for case in cases)
     rarest = {
         fault: min((case for case in cases if case != STATIC), key=lambda case: often[case], default=STATIC)

@@ -18,11 +18,13 @@ from tests.conformance.through_envoy.ground import Site, admin_socket
 from tests.conformance.through_envoy.http2_client import Http2Client
 from tests.conformance.through_envoy.lone_envoy import OFFICIAL, FaultyServer, LoneEnvoy, Tree, ext_proc, read_stat
 from tests.conformance.through_envoy.single_requests import FORM, FORM_LINE, QUERY_ATTACK
-from tests.e2e.conftest import RULES, Answer, PairProcess, free_port, is_alive, send, wait_for
-from tests.e2e.test_pair_faults import Load
+from tests.e2e.conftest import RULES, Answer, Load, PairProcess, free_port, is_alive, send, wait_for
 
-BACK_WITHIN_S = 3.0
-"""Of a killed engine (INTERFACE, *Commands*)."""
+RECOVERY_LIMIT_S = 30.0
+"""Bounded, not measured: `tests/e2e/test_pair_faults.py` holds how soon a killed engine is back."""
+
+STEADY = 20
+"""Answers in a row."""
 
 RELOADED = re.compile(r"extproc: (reloaded in|reload \w+ \(|SIGHUP does nothing)")
 RELOAD_LIMIT_S = 30.0
@@ -62,16 +64,14 @@ def kill(workers: list[int]) -> None:
 
 
 def e05(site: Site) -> None:
-    """The engine killed while idle, while it holds a request, in the middle of a body: 503, then back in 3 s."""
+    """The engine killed while idle, while it holds a request, in the middle of a body: 503, then back."""
     pair = site.start("--workers", "1")
     for moment in (idle, mid_request, mid_body):
         site.app.forget()
         with nobody_restarts(pair) as workers:
             assert moment(pair, workers) == 503, moment.__name__
             assert site.app.seen() == [], moment.__name__
-        started = time.monotonic()
-        wait_for(lambda: pair.send().status == 200, 10, "recovery")
-        assert time.monotonic() - started < BACK_WITHIN_S, moment.__name__
+        wait_for(lambda: pair.send().status == 200, RECOVERY_LIMIT_S, "recovery")
 
 
 def idle(pair: PairProcess, workers: list[int]) -> int:
@@ -112,7 +112,7 @@ def e06(site: Site) -> None:
         assert site.app.seen() == []
     finally:
         os.kill(worker, signal.SIGCONT)
-    wait_for(lambda: pair.send().status == 200, 10, "recovery")
+    wait_for(lambda: pair.send().status == 200, RECOVERY_LIMIT_S, "recovery")
 
     def grant(tree: Tree) -> None:
         ext_proc(tree)["max_message_timeout"] = "10s"
@@ -271,13 +271,13 @@ def e30(site: Site) -> None:
         site.app.forget()
         with Load(pair) as load:
             time.sleep(0.5)
-            os.kill(victim(), signal.SIGTERM)
-            time.sleep(BACK_WITHIN_S + 2)
-            ended = time.monotonic()
+            old = victim()
+            os.kill(old, signal.SIGTERM)
+            wait_for(lambda old=old: not is_alive(old), RECOVERY_LIMIT_S, "end")
+            beyond = len(load.clean)
+            wait_for(lambda beyond=beyond: is_steady(load.clean[beyond:]), RECOVERY_LIMIT_S, "recovery")
         assert {status for _, status in load.clean} <= {200, 503, 0}, victim.__name__
         assert {status for _, status in load.attack} <= {403, 503, 0}, victim.__name__
-        late = {status for started, status in load.clean if started > ended - 1}
-        assert late == {200}, victim.__name__
         assert {seen["path"] for seen in site.app.seen()} == {"/hello"}, victim.__name__
     site.app.forget()
     with Load(pair) as load:
@@ -288,6 +288,11 @@ def e30(site: Site) -> None:
     assert {status for _, status in load.clean} <= {200, 0}
     assert {status for _, status in load.attack} <= {403, 0}
     assert {seen["path"] for seen in site.app.seen()} == {"/hello"}
+
+
+def is_steady(answers: list[tuple[float, int]]) -> bool:
+    """Were all of the last answers those of a pair that is well?"""
+    return len(answers) >= STEADY and {status for _, status in answers[-STEADY:]} == {200}
 
 
 def e31(site: Site) -> None:
