@@ -15,6 +15,7 @@ from extproc.model.errors import WireError
 from extproc.model.inspection import Steps
 from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.phase import Phase
+from extproc.model.route import Beyond, Profile, Route
 from extproc.model.verdict import Coverage, Outcome, Verdict
 from extproc.server.exchange import Terms
 from extproc.server.scheduler import Scheduler
@@ -208,16 +209,17 @@ class Call:
 
 
 class Account:
-    """The naive account of a stream: what must be answered, and how."""
+    """The naive account of a stream: what must be answered, and how. `route` is a name of ROUTES or another."""
 
-    def __init__(self, may_block: bool, sees_responses: bool) -> None:
+    def __init__(self, may_block: bool, sees_responses: bool, route: str) -> None:
+        self.route = route
         self.request = self.response = "start"
         self.is_blocked = False
         self.may_block = may_block
         self.sees_responses = sees_responses
 
     def expect(self, kind: str, word: bytes, is_last: bool, is_upgrade: bool, is_watched: bool) -> str:
-        """`continue`, `block`, `nothing` (not to be answered) or `error` (the stream must end)."""
+        """`continue`, `release` (and the rest passes), `block`, `nothing` (no answer) or `error` (the stream ends)."""
         told = self._judge(kind, word, is_last, is_upgrade, is_watched)
         return "nothing" if is_watched and told != "error" else told
 
@@ -234,11 +236,21 @@ class Account:
         is_over = is_last or kind.endswith("trailers")
         setattr(self, side, "over" if is_over else "open")
         if side == "response":
-            is_asked = self.sees_responses and self.request not in ("start",) and not kind.endswith("trailers")
-            return self._verdict(word) if is_asked else "continue"
+            is_seen = self.sees_responses and self.route != "stream" and self.request != "start"
+            is_closed = before == "upgraded" and self.request in ("over", "upgraded")
+            if not is_seen or is_closed or kind.endswith("trailers"):
+                return "continue"
+            told = self._verdict(word)
+            if kind.endswith("body") and self.route == "long" and not is_over and told == "continue":
+                self.response = "upgraded"
+            return told
+        if self.route == "stream" and kind == "request_headers" and not is_last and not is_upgrade:
+            return self._released(word)
+        if self.route == "long" and kind == "request_body" and not is_last:
+            return self._released(word)
         if kind == "request_headers" and is_upgrade:
             told = self._verdict(word)
-            is_granted = word == b"/ws" and not is_last
+            is_granted = (word == b"/ws" or self.route == "stream") and not is_last
             if told == "continue" and not is_granted and self.may_block:
                 self.is_blocked = True
                 told = "block"
@@ -246,6 +258,13 @@ class Account:
                 self.request = "upgraded"
             return told
         return self._verdict(word)
+
+    def _released(self, word: bytes) -> str:
+        told = self._verdict(word)
+        if told != "continue":
+            return told
+        self.request = "upgraded"
+        return "release"
 
     def _verdict(self, word: bytes) -> str:
         if word == b"fault":
@@ -256,8 +275,9 @@ class Account:
         return "continue"
 
 
-def make_message(kind: str, word: bytes, is_last: bool, is_upgrade: bool, is_watched: bool) -> bytes:
+def make_message(route: str, kind: str, word: bytes, is_last: bool, is_upgrade: bool, is_watched: bool) -> bytes:
     message = pb.ProcessingRequest(observability_mode=is_watched)
+    message.attributes[decode.ATTRIBUTES].fields["xds.route_name"].string_value = route
     part = getattr(message, kind)
     part.SetInParent()
     if kind == "request_headers":
@@ -280,11 +300,16 @@ def make_message(kind: str, word: bytes, is_last: bool, is_upgrade: bool, is_wat
 
 
 MAX_MESSAGES = 12
+ROUTES = (
+    Route("stream", "/s", profile=Profile.STREAM),
+    Route("long", "/l", profile=Profile.UPLOAD, body_limit_bytes=10, beyond=Beyond.PASS),
+)
 SETTINGS = {
     sees: Terms(
         ServerSettings(
             addresses=("a",),
             upgrade_paths=(UPGRADE_PATH,),
+            routes=ROUTES,
             inspect_response=sees,
             budget_us=10**9,
         ),
@@ -299,7 +324,8 @@ def conversation(data: bytes) -> None:
     source = Source(data)
     flags = source.byte()
     may_block, sees_responses, is_cancelled = bool(flags & 1), bool(flags & 2), bool(flags & 4)
-    account = Account(may_block, sees_responses)
+    route = ("app", "stream", "long", "")[flags >> 3 & 3]
+    account = Account(may_block, sees_responses, route)
     messages, expected = [], []
     while not source.is_empty and len(messages) < MAX_MESSAGES:
         kind, what = source.pick((*REQUEST, *RESPONSE, "junk")), source.byte()
@@ -309,7 +335,7 @@ def conversation(data: bytes) -> None:
             continue
         word = WORDS[what % len(WORDS)]
         told = (kind, word, bool(what & 0x80), bool(what & 0x40), bool(what & 0x20))
-        messages.append(make_message(*told))
+        messages.append(make_message(route, *told))
         expected.append((kind, account.expect(*told)))
     end = next((number for number, (_, what) in enumerate(expected) if what == "error"), len(expected))
     inspector = ToyInspector(may_block)
@@ -325,6 +351,9 @@ def conversation(data: bytes) -> None:
         reply = pb.ProcessingResponse.FromString(answer)
         kind, what = expected[number]
         assert reply.WhichOneof("response") == ("immediate_response" if what == "block" else kind)
+        if what == "release":
+            waf = reply.dynamic_metadata.fields["waf"].struct_value.fields
+            assert (waf["verdict"].string_value, waf["coverage"].string_value) == ("allow", "partly")
     if end < len(expected):
         assert outcome in ("INVALID_ARGUMENT", "INTERNAL"), "never a clean end with a message unanswered"
     else:
