@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extproc.cli.children import STOP_SIGNALS, Signals, describe_exit, has_terminal, spawn
+from extproc.cli.children import STOP_SIGNALS, Fork, Signals, describe_exit, has_terminal, spawn
 from extproc.model.errors import ExtprocError
 from extproc.proxy.admin import Admin
 from extproc.proxy.binary import last_complaint
@@ -41,9 +41,13 @@ ENVOY_DEATHS = 5
 
 @dataclass(frozen=True, slots=True)
 class PairPlan:
-    """What to run. `is_engine_ready` asks the engine; `announce` is called once clients are served."""
+    """What to run. `is_engine_ready` asks the engine; `announce` is called once clients are served.
 
-    engine: Sequence[str]
+    `engine` is its whole life, in a fork of ours, so that a new one need not start Python and import everything
+    first: that was most of the time in which clients got 503.
+    """
+
+    engine: Callable[[], int]
     envoy: Sequence[str]
     envoy_log: Path
     admin: Admin
@@ -63,7 +67,7 @@ class _Member:
     """One of the two. `process` is None while it is away."""
 
     name: str
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Fork | None = None
     started: float = 0.0
     deaths: int = 0
     restart_at: float = field(default=0.0)
@@ -131,7 +135,7 @@ class Pair:
     def _start(self, member: _Member) -> None:
         member.started = time.monotonic()
         if member is self._engine:
-            member.process = spawn(self._plan.engine)
+            member.process = Fork(self._plan.engine)
             return
         with self._plan.envoy_log.open("wb") as log:
             try:

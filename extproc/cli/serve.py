@@ -26,6 +26,9 @@ from extproc.server.process import say
 from extproc.server.reloads import SharedStatus
 from extproc.server.settings import ServerSettings
 
+NAME = "serve"
+"""Of the command; `up` runs it in a fork of itself."""
+
 LIVE = ("rules", "crs", "profile", "paranoia", "mode", "policy", "shadow", "upgrade_paths")
 """Settings of the file that a reload takes up. The others are Envoy's too, or were opened at the start."""
 

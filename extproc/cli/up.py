@@ -9,9 +9,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from extproc.cli import serve
 from extproc.cli.addresses import engine_addresses, free_address, refuse_taken
 from extproc.cli.envoy_config import access_log, proxy_settings, risk_lines
 from extproc.cli.flags import add_flags, given_flags, require, resolve_arguments
+from extproc.cli.main import main
 from extproc.cli.open_files import raise_limit
 from extproc.cli.pair import Pair, PairPlan
 from extproc.cli.private_folder import private_folder
@@ -70,7 +72,7 @@ def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary
         "drain_delay_seconds": 0,  # Envoy is gone before the engine is asked to go
     }
     return PairPlan(
-        engine=[sys.executable, "-P", "-m", "extproc", "serve", *_as_flags({**flags, **own}, file)],
+        engine=lambda: main([serve.NAME, *_as_flags({**flags, **own}, file)]),
         envoy=envoy_arguments(binary, bootstrap, len(engine)),
         envoy_log=folder / "envoy.log",
         admin=Admin(admin_path),
