@@ -96,6 +96,12 @@ class App:
             port.close()
 
 
+def preload(settings: ServerSettings) -> None:
+    """What a worker needs and may be loaded before the fork, so that workers have it at once: not gRPC."""
+    if settings.transport == "http2":
+        import extproc.server.http2.transport  # noqa: F401
+
+
 def make_transport(settings: ServerSettings, streams: Streams, health: Health) -> Transport:
     """That of the settings; only it is loaded."""
     if settings.transport == "grpc":

@@ -20,6 +20,7 @@ from typing import Any
 
 from extproc.model.errors import RulesetRefused, SecLangErrors
 from extproc.model.files import FilesRead
+from extproc.server.app import preload
 from extproc.server.generation import Attempt, Generation, HasFailed, HasLoaded, HasRead, Load, Serves, WorkerDied, live
 from extproc.server.process import drain_pipe, say, signals_as_bytes
 from extproc.server.reloads import ReloadStatus, SharedStatus
@@ -51,6 +52,7 @@ def run(settings: ServerSettings, load: Load, enter: Enter | None = None, status
     """
     if not _are_free(settings.addresses):
         return 1
+    preload(settings)
     listeners = [listen(address) for address in (settings.health, settings.metrics) if address]
     try:
         return _Supervisor(settings, load, enter, listeners, status or SharedStatus()).run()

@@ -19,7 +19,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import uvloop
+
 from extproc.model.inspection import Inspector
+from extproc.server import app
 from extproc.server.pages import Held
 from extproc.server.process import drain_pipe, fork, say, signals_as_bytes
 from extproc.server.settings import KILL_AFTER_S, ServerSettings, own_address
@@ -200,10 +203,6 @@ class Crew:
     def _work(self, worker: _Worker) -> int:
         for end in (self._channel, self._ready_read, self._wake_read, self._wake_write):
             os.close(end)
-
-        import uvloop  # after the fork, as gRPC below: both start threads or hold loops
-
-        from extproc.server import app
 
         async def serve(held: Held | None) -> None:
             loop = asyncio.get_running_loop()

@@ -68,7 +68,7 @@ def test_a_reader_that_leaves_is_no_fault(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "absent"),
-    [("extproc.cli.main", "yaml"), ("extproc.cli.up", "grpc"), ("extproc.cli.up", "extproc.engine.plan")],
+    [("extproc.cli.main", "yaml"), ("extproc.cli.up", "grpc"), ("extproc.cli.check", "grpc")],
 )
 def test_what_is_not_needed_is_not_imported(module: str, absent: str) -> None:
     program = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
