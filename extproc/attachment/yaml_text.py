@@ -126,7 +126,9 @@ class _Edit:
     def _add(self, parent: Any, column: int, last: str | int, value: Any) -> str:
         is_item = last == "-"
         if isinstance(parent, yaml.CollectionNode) and parent.flow_style:
-            written = json.dumps(value) if is_item else f"{_key(str(last))}: {json.dumps(value)}"
+            written = (
+                json.dumps(value, default=str) if is_item else f"{_key(str(last))}: {json.dumps(value, default=str)}"
+            )
             if parent.value:
                 return self._insert(self._end(_last(parent)), f", {written}")
             return self._insert(parent.start_mark.index + 1 + self._tag(parent), written)
