@@ -60,7 +60,7 @@ format: .venv/dev.stamp ## lay out the code
 gen: .venv/dev.stamp ## protos/ → extproc/_pb
 	$(BIN)/python protos/generate.py
 
-conformance: .venv/dev.stamp .venv-official/stamp ## the numbered ext_proc cases against `extproc serve`
+conformance: .venv/dev.stamp .venv-official/stamp ## the 78 ext_proc cases: gRPC, real Envoy, every configuration
 	$(BIN)/python -m tests.conformance.against_extproc
 
 crs: .venv/dev.stamp ## the Core Rule Set's tests: in process, then through Envoy (CRS_DIR)
