@@ -9,6 +9,7 @@ has the server take a body mode which the command line does not offer (`tests/co
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -43,7 +44,7 @@ RELOADED = re.compile(r"extproc: (reloaded in|reload \w+ \(|SIGHUP does nothing)
 
 FLAGS = (
     *("--mode", "block", "--upgrade-paths", "/ws", "--body-limit", str(BODY_LIMIT), "--workers", "1"),
-    *("--health", "off", "--drain-delay-seconds", "1", "--drain-seconds", "2"),
+    *("--health", "off", "--metrics", "off", "--drain-delay-seconds", "1", "--drain-seconds", "2"),
 )
 
 PATIENT = ("--time-budget", "10s")
@@ -100,7 +101,7 @@ class Server:
                 if probe.connect_ex(str(self._path)) == 0:
                     return
             time.sleep(0.05)
-        raise RuntimeError("the server did not start")
+        raise RuntimeError(f"the server did not start: {self.said[-500:].decode()}")
 
     def load(self) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -151,6 +152,7 @@ class Owner:
     def __init__(self, folder: Path, log: Path) -> None:
         self._folder, self._log = folder, log
         self._servers: dict[str, Server] = {}
+        self._numbers = itertools.count()
         self._answers: dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]] = {
             "start": self._start,
             "drain": lambda asked: self._server(asked).process.terminate(),
@@ -178,7 +180,7 @@ class Owner:
     def _start(self, asked: dict[str, Any]) -> dict[str, Any]:
         if asked["profile"] not in PROFILES:
             raise NotApplicableError(f"no profile {asked['profile']}")
-        name = str(len(self._servers))
+        name = str(next(self._numbers))
         folder = self._folder / name
         folder.mkdir()
         server = self._servers[name] = Server(asked["profile"], folder)

@@ -74,9 +74,8 @@ class Server:
 
 def answer(servers: dict[str, Server], root: Path, fault: str, asked: dict[str, Any]) -> dict[str, Any]:
     if asked["do"] == "start":
-        name = str(len(servers))
-        folder = root / name
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(dir=root))
+        name = folder.name
         server = servers[name] = Server(fault, asked["profile"], folder)
         options = {**OPTIONS, **OPTIONS_OF.get(asked["profile"], {})}
         return {"server": name, "target": f"unix:{server.path}", "options": options}
