@@ -320,7 +320,7 @@ class EngineInspection:
         head, plan = treatment.head, terms.plan
         tx = inspector.make_transaction(plan, head, treatment.mode, inspector.store, self.incident, now)
         bodies = terms.bodies or inspector.settings.bodies_by_route.get(head.route, plan.ruleset.bodies)
-        tx.govern(bodies, terms.pins, treatment.removals + treatment.lapsed_removals)
+        tx.govern(bodies, terms, treatment.removals + treatment.lapsed_removals)
         if treatment.source is Source.DENIED:
             tx.deny(DENIED_STATUS)
         if tx.mode is Mode.OFF or tx.interruption is not None:
@@ -342,7 +342,7 @@ class EngineInspection:
     ) -> SecondOpinion:
         store = self._inspector.second_store
         tx = Transaction(plan, treatment.head, Mode.MONITOR, store, self.incident, first.started)
-        tx.govern(first.bodies, treatment.terms.pins, removals)
+        tx.govern(first.bodies, treatment.terms, removals)
         return SecondOpinion(tx, functools.reduce(operator.or_, (removal.mask for removal in waits_for), 0))
 
     def _consult(self, first: Transaction, deadline: Deadline, ask: Ask) -> Work:

@@ -22,7 +22,7 @@ from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore
 from extproc.engine.matching import LARGE_BYTES
 from extproc.engine.plan import DETECTION_SCORE, Plan, Segment
 from extproc.engine.ruleset import BodySettings, Disruptive, Rule, Target
-from extproc.engine.treatment import Removal
+from extproc.engine.treatment import Removal, Terms
 from extproc.engine.txblock import TxBlock
 from extproc.engine.variables import CHANGING, LATE_HEADERS, PHASE_TWO, VARIABLES, Pairs
 from extproc.model.deadline import Deadline
@@ -70,6 +70,7 @@ DEFAULT_THRESHOLD = 5
 
 
 _NO_PINS: Mapping[bytes, bytes] = {}
+_NO_FIELDS: Mapping[tuple[str, bytes], int] = {}
 _NO_MATCH = Operator("noMatch", b"", lambda value: None)
 
 
@@ -133,6 +134,7 @@ class Transaction:
         self._narrowed = 0  # the rules that some target was taken from
         self._removals: tuple[Removal, ...] = ()
         self._pins: Mapping[bytes, bytes] = _NO_PINS
+        self._fields: Mapping[tuple[str, bytes], int] = _NO_FIELDS
         self._resume = 0
         self._rule: Rule | None = None
         self._header_counts: dict[bytes, int] | None = None
@@ -141,12 +143,13 @@ class Transaction:
                 self.processor = processor_for(value, b"")
                 break
 
-    def govern(self, bodies: BodySettings, pins: Mapping[bytes, bytes], removals: tuple[Removal, ...]) -> None:
-        """Before the first phase: limits, TX variables that no rule may change, what the rules may not look at."""
+    def govern(self, bodies: BodySettings, terms: Terms, removals: tuple[Removal, ...]) -> None:
+        """Before the first phase: limits, what the policies say, and what the rules may not look at."""
         self.bodies = bodies
         self.is_body_read = bodies.is_request_read
         self.is_response_read = bodies.is_response_read
-        self._pins = pins
+        self._pins = terms.pins
+        self._fields = terms.fields
         self._removals = removals
         self._begin()
 
@@ -408,7 +411,7 @@ class Transaction:
                     if index < 0:
                         self.note_partly("detection-limit")
                         continue
-                    if type(captures) is Detected and not self._is_enough(plan.rules[index], captures):
+                    if type(captures) is Detected and not self._is_enough(plan.rules[index], captures, collection, key):
                         continue
                     fired.setdefault(index, []).append((collection, key, text, captures))
                     pending |= 1 << index
@@ -507,7 +510,7 @@ class Transaction:
                     continue
                 for text in self._texts(rule, value):
                     captures = test(text)
-                    if type(captures) is Detected and not self._is_enough(rule, captures):
+                    if type(captures) is Detected and not self._is_enough(rule, captures, target.collection, key):
                         captures = None
                     if rule.is_negated:
                         captures = () if captures is None else None
@@ -515,11 +518,13 @@ class Transaction:
                         found.append((target.collection, key, text, captures))
         return found
 
-    def _is_enough(self, rule: Rule, captures: Detected) -> bool:
-        """Is the finding as strong as the rule, or else the transaction, asks for?"""
+    def _is_enough(self, rule: Rule, captures: Detected, collection: str, key: bytes | None) -> bool:
+        """Is the finding as strong as the rule, or else the transaction, asks for, and as the field asks for?"""
         least = rule.operator.least_score if rule.operator is not None else 0
         if not least:
             least = parse_number(self.tx[DETECTION_THRESHOLD]) if DETECTION_THRESHOLD in self.tx else DEFAULT_THRESHOLD
+        if self._fields and key is not None:
+            least = max(least, self._fields.get((collection, key.lower()), 0))
         return captures.evidence.finding.score >= least
 
     def _resolve(self, target: Target) -> Pairs:

@@ -37,7 +37,8 @@ class Terms:
 
     `mode` may be safe-block. `bodies` None: as the route or the rules say. `pins`: TX variables that no rule can
     change, by lower-case key. `budget_us` None: that of the transport. `status`: of what rules or the deny list
-    refuse, None: as they say.
+    refuse, None: as they say. `fields`: the score that a detector's finding needs there at least, by collection and
+    lower-case key.
     """
 
     plan: Plan
@@ -45,6 +46,7 @@ class Terms:
     bodies: BodySettings | None = None
     inspect_response: bool = False
     pins: Mapping[bytes, bytes] = field(default_factory=dict)
+    fields: Mapping[tuple[str, bytes], int] = field(default_factory=dict)
     budget_us: int | None = None
     is_late_allowed: bool = False
     status: int | None = None

@@ -22,6 +22,16 @@ INBOUND_KEYS = (b"inbound_anomaly_score_threshold", b"inbound_threshold")
 OUTBOUND_KEYS = (b"outbound_anomaly_score_threshold",)
 """TX variables: of the Core Rule Set (its crs-setup.conf), and of the own rules."""
 
+DETECTION_KEYS = (b"detection_threshold",)
+"""TX variable of the own detectors (docs/DETECTION.md)."""
+
+FIELD_SCORES = {"text": 6, "markdown": 6, "prompt": 7, "code": 8}
+"""What is expected in a field → the score that a detector's finding needs there. 5 is the default; a sentence about
+an attack gets 5, the attack itself 6 and more; 8 and 9 are complete and dangerous in any place."""
+
+FIELDS = "fields."
+"""Begins the dotted keys of fields."""
+
 MAX_REMEMBERED_TERMS = 4096
 """Terms kept by the policies that they are made of; more start anew."""
 
@@ -160,6 +170,7 @@ def _terms(effective: Effective, base: Base, route: str) -> Terms:
         bodies=_bodies(effective, base.bodies_by_route.get(route, plan.ruleset.bodies)),
         inspect_response=base.inspect_response and effective.value("response", True),
         pins=_pins(effective),
+        fields=_fields(effective),
         budget_us=time_ms * 1000 if time_ms is not None else None,
         is_late_allowed=effective.value("time.beyond") == "allow",
         status=effective.value("block.status"),
@@ -191,11 +202,21 @@ def _pins(effective: Effective) -> dict[bytes, bytes]:
         ("paranoia", PARANOIA_KEYS),
         ("thresholds.inbound", INBOUND_KEYS),
         ("thresholds.outbound", OUTBOUND_KEYS),
+        ("thresholds.detection", DETECTION_KEYS),
     ):
         value = effective.value(key)
         if value is not None:
             pins.update(dict.fromkeys(names, b"%d" % value))
     return pins
+
+
+def _fields(effective: Effective) -> dict[tuple[str, bytes], int]:
+    fields: dict[tuple[str, bytes], int] = {}
+    for key in effective.said:
+        if key.startswith(FIELDS):
+            collection, _, name = key.removeprefix(FIELDS).partition(":")
+            fields[collection, name.lower().encode()] = FIELD_SCORES[effective.value(key)]
+    return fields
 
 
 def _bind_exclusion(exclusion: Exclusion, plan: Plan, shadow: Plan | None) -> _BoundExclusion:

@@ -46,6 +46,7 @@ STATUSES = frozenset({*range(400, 418), *range(421, 425), 426, 428, 429, 431, *r
 """Of a block: errors, so that no cache and no client takes it for the app's answer; those that Envoy knows."""
 
 THRESHOLD_RANGE = (1, 10_000)
+DETECTION_RANGE = (1, 9)
 MAX_RULE_ID = 2**31 - 1
 FILE_PREFIX = "file:"
 """Before the name of a file in a list of addresses."""
@@ -160,6 +161,7 @@ SETTINGS: dict[str, Key] = {
             {
                 "inbound": Key(number(*THRESHOLD_RANGE), "score from which a request is denied"),
                 "outbound": Key(number(*THRESHOLD_RANGE), "score from which a response is denied"),
+                "detection": Key(number(*DETECTION_RANGE), "score from which a finding of the own detectors counts"),
             }
         ),
         "anomaly scores",
@@ -209,7 +211,7 @@ SETTINGS: dict[str, Key] = {
             text(
                 r"(?:ARGS|REQUEST_COOKIES|REQUEST_HEADERS|FILES):[^\x00-\x1f]{1,200}", "a variable such as ARGS:comment"
             ),
-            choice("text", "markdown", "html", "prompt", "code", "token", "number"),
+            choice("text", "markdown", "prompt", "code"),
             MAX_LISTED,
         ),
         "what is expected in a field, so that prose is not taken for code; those of all policies add up",

@@ -227,3 +227,20 @@ def test_a_rate_limit_is_kept_by_envoy_where_the_policy_blocks(governed: Any, ap
     assert len(app.seen()) == 2
     assert [governed.send(path="/counted/x").status for _ in range(4)] == [200] * 4
     assert governed.send(path="/limitedx").status == 200
+
+
+def test_a_policy_is_taken_up_without_a_restart(start_pair: Any, app: Any, tools: Any, tmp_path: Path) -> None:
+    file, pages = tmp_path / "waf.yaml", tmp_path / "page.txt"
+    pages.write_text("old ${incident}")
+    head = "schema: extproc.policy/1\n"
+    file.write_text(f"{head}defaults: {{mode: monitor, block: {{plain: page.txt}}}}\n")
+    pair = start_pair(app.port, "--policy", str(file), "--workers", "1").await_start()
+    assert pair.send(path=f"/x?{ATTACK}").status == 200
+    file.write_text(f"{head}defaults: {{mode: block, block: {{plain: page.txt}}}}\n")
+    tools.wait_for(lambda: pair.send(path=f"/x?{ATTACK}").status == 403, 30.0, "the new policy")
+    pages.write_text("new ${incident}")
+    tools.wait_for(lambda: pair.send(path=f"/x?{ATTACK}").body.startswith(b"new "), 30.0, "the new page")
+    file.write_text(f"{head}defaults: {{mode: blok}}\n")
+    tools.wait_for(lambda: f"{file}:2: defaults.mode must be one of" in pair.stderr, 30.0, "the finding")
+    assert pair.send(path="/.well-known/waf/ready").status == 200
+    assert pair.send(path=f"/x?{ATTACK}").status == 403

@@ -254,6 +254,35 @@ def test_paranoia_and_thresholds_are_not_overruled_by_rules(
         assert made.send(b"/?q=subtle")[0].outcome == "allow"
 
 
+DETECTORS = r"""
+SecRuleEngine On
+SecRule ARGS "@detectSQL" "id:1,phase:2,deny,t:none,log,msg:'sql'"
+"""
+SENTENCE, INJECTION = b"/?Note=the+payload+'+OR+1=1--+is+classic", b"/?Note='+OR+1=1--"
+FIELDS: list[tuple[str, bool, bool]] = [
+    # (a policy, is the sentence blocked?, is the injection?)
+    ("{}", True, True),
+    ("{fields: {'ARGS:note': markdown}}", False, True),
+    ("{fields: {'ARGS:NOTE': text}}", False, True),
+    ("{fields: {'ARGS:note': prompt}}", False, True),
+    ("{fields: {'ARGS:note': code}}", False, False),
+    ("{fields: {'ARGS:other': code}}", True, True),
+    ("{thresholds: {detection: 6}}", False, True),
+    ("{thresholds: {detection: 9}}", False, False),
+]
+
+
+@pytest.mark.parametrize(("policy", "sentence", "injection"), FIELDS)
+def test_what_is_expected_in_a_field(
+    make: Make, plans: dict[str, Plan], policy: str, sentence: bool, injection: bool
+) -> None:
+    made = make(f"defaults: {policy}\n")
+    plan = Plan(load_ruleset(Sources((), preamble=DETECTORS.encode())))
+    made.binder._base = replace(made.binder._base, plans={"": plan})
+    assert (made.send(SENTENCE)[0].outcome == "block") is sentence
+    assert (made.send(INJECTION)[0].outcome == "block") is injection
+
+
 def test_another_profile(make: Make) -> None:
     made = make("policies: {a: {profile: own}}\n")
     verdict, decision = made.send(b"/?q=both", policy="a")
