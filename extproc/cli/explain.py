@@ -13,13 +13,16 @@ from typing import Any
 
 from extproc.cli.flags import add_flags, resolve_arguments
 from extproc.cli.wiring import body_settings, rule_sources
-from extproc.config import Config
+from extproc.config import BODY_LIMIT_RANGE_BYTES, TIME_BUDGET_RANGE_MS, Config
 from extproc.engine.plan import Plan
+from extproc.engine.treatment import Treat
 from extproc.events.masking import Masking
 from extproc.model.errors import ConfigError
 from extproc.model.verdict import Mode
+from extproc.policy.bind import Base, Binder
+from extproc.policy.load import load_policy
 from extproc.replay.curl import request_of
-from extproc.replay.explain import explain
+from extproc.replay.explain import MakeTreat, explain
 from extproc.replay.explain_incident import find_incident, recall
 from extproc.replay.explain_record import to_record
 from extproc.replay.explain_text import lay_out
@@ -35,12 +38,14 @@ ASSUMED_MODE = Mode.BLOCK
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_flags(parser, ("rules", "crs", "profile", "paranoia", "mode", "body_limit"))
+    add_flags(parser, ("rules", "crs", "profile", "paranoia", "mode", "body_limit", "policy"))
     parser.add_argument("--request", metavar="FILE", help="a raw HTTP/1 request; - is stdin")
     parser.add_argument("--incident", metavar="ID", help="an incident of an event file, as far as it can be rebuilt")
     parser.add_argument(
         "--events", dest="event_file", type=Path, metavar="FILE", help="where --incident is to be found"
     )
+    parser.add_argument("--route", default="", metavar="NAME", help="Envoy's name of the route, for --policy")
+    parser.add_argument("--policy-name", default="", metavar="NAME", help="what Envoy sends as x-waf-policy")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines for people")
     parser.add_argument("--show-secrets", action="store_true", help="do not mask cookies, passwords and tokens")
     parser.add_argument(
@@ -66,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         incident = find_incident(file, arguments.incident)
         record = recall(incident, _record(config, incident.request, masking))
     else:
-        record = _record(config, _read_request(arguments.request, words), masking)
+        request = _read_request(arguments.request, words)
+        head = replace(request.head, route=arguments.route, policy=arguments.policy_name)
+        record = _record(config, replace(request, head=head), masking)
     print(json.dumps(record) if arguments.json else lay_out(record))
     return 0
 
@@ -75,7 +82,20 @@ def _record(config: Config, request: Request, masking: Masking) -> dict[str, Any
     is_asked = "mode" in config.sources
     mode = Mode(config.mode) if is_asked else ASSUMED_MODE
     source = config.sources["mode"] if is_asked else "assumed here; `up` and `serve` default to monitor"
-    return to_record(explain(_plan_maker(config), mode, request), masking, source)
+    return to_record(explain(_plan_maker(config), mode, request, _treat_maker(config, mode)), masking, source)
+
+
+def _treat_maker(config: Config, mode: Mode) -> MakeTreat:
+    """The policy over whatever plan the request runs through. Raises PolicyErrors."""
+    if not config.policy:
+        return lambda plan: None
+    policy = load_policy(Path(config.policy))
+
+    def make(plan: Plan) -> Treat:
+        profiles = dict.fromkeys(("", config.profile), plan)
+        return Binder(policy, Base(profiles, mode, True, BODY_LIMIT_RANGE_BYTES[1], TIME_BUDGET_RANGE_MS[1])).treat
+
+    return make
 
 
 def _plan_maker(config: Config) -> Callable[[bytes], Plan]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import Rule
 from extproc.engine.transaction import SCORES
+from extproc.engine.treatment import Treat
 from extproc.model.phase import Phase
 from extproc.model.verdict import Decision, Mode, Outcome, Verdict
 from extproc.replay.explain_exclusion import Exclusion, Place, free_ids, is_evaluation, places_of
@@ -26,6 +27,9 @@ MAX_EXCLUSIONS = 50
 
 MakePlan = Callable[[bytes], Plan]
 """SecLang to stand before the rules → a fresh plan of both."""
+
+MakeTreat = Callable[[Plan], Treat | None]
+"""A plan → how a policy treats requests under it; None without a policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,15 @@ class Explanation:
     cured: Outcome | None
 
 
-def explain(make_plan: MakePlan, mode: Mode, request: Request) -> Explanation:
+def explain(
+    make_plan: MakePlan, mode: Mode, request: Request, make_treat: MakeTreat = lambda plan: None
+) -> Explanation:
     """Run the request and say what happened; prove an exclusion for each match by running it again."""
     plan = make_plan(b"")
-    watched = watch(plan, mode, request)
+    watched = watch(plan, mode, request, make_treat(plan))
     firings = watched.transaction.firings
     told = tuple(firing for firing in firings if _is_telling(firing))
-    proposals, cured = _prove(make_plan, plan, mode, request, watched)
+    proposals, cured = _prove(make_plan, plan, mode, request, watched, make_treat)
     return Explanation(
         request=request,
         asked_mode=mode,
@@ -155,7 +161,7 @@ def _account(plan: Plan, transaction: WatchedTransaction) -> Account:
 
 
 def _prove(
-    make_plan: MakePlan, plan: Plan, mode: Mode, request: Request, watched: Watched
+    make_plan: MakePlan, plan: Plan, mode: Mode, request: Request, watched: Watched, make_treat: MakeTreat
 ) -> tuple[tuple[Proposal, ...], Outcome | None]:
     path = watched.transaction.lookup("REQUEST_FILENAME", None)
     exclusions: dict[tuple[int, Place | None], Exclusion] = {}
@@ -171,7 +177,8 @@ def _prove(
         if not wanted and not stubborn:
             break
         text = b"".join(exclusion.seclang + b"\n" for exclusion in exclusions.values())
-        seen = watch(make_plan(text), mode, request)
+        mended = make_plan(text)
+        seen = watch(mended, mode, request, make_treat(mended))
     if not exclusions:
         return (), None
     broad = {rule_id for rule_id, place in exclusions if place is None}

@@ -75,6 +75,7 @@ def _request(event: dict[str, Any]) -> Request:
         server=SERVER,
         request_id=str(event.get("request_id") or ""),
         route=str(event.get("route") or ""),
+        policy=str((event.get("policies") or [""])[-1]),  # the last one may be what Envoy named; if not, no harm
         is_last=True,
     )
     return Request(head, b"")

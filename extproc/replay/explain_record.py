@@ -63,7 +63,8 @@ class _Recorder:
             "would": decision.would.value,
             "status": explanation.verdict.status if decision.verdict is Outcome.BLOCK else 0,
             "mode": decision.mode.value,
-            "why": [*self._reasons(), self._mode(mode_source)],
+            "policies": list(decision.policies),
+            "why": [*self._reasons(), *self._policies(), self._mode(mode_source)],
             "coverage": decision.coverage.value,
             "coverage_reason": decision.coverage_reason,
             "request": {
@@ -105,6 +106,8 @@ class _Recorder:
                     )
             return reasons
         if decision.would is Outcome.BLOCK:
+            if decision.source == "denied":
+                return ["no rule: the policy's ip.deny refuses the client"]
             return [f"no rule: the engine itself refuses with status {self._explanation.verdict.status or 413}"]
         if decision.mode is Mode.OFF:
             return ["nothing was inspected"]
@@ -117,10 +120,20 @@ class _Recorder:
         ]
         return reasons
 
+    def _policies(self) -> list[str]:
+        decision = self._explanation.decision
+        told = [f"policies that hold: {', '.join(decision.policies)}"] if decision.policies else []
+        if decision.source is not None:
+            told.append(f"the client's address is {decision.source} by the policy")
+        return told + [
+            f"{place}: this exclusion is expired; what it hides is told" for place in decision.expired_exclusions
+        ]
+
     def _mode(self, source: str) -> str:
         explanation, effective = self._explanation, self._explanation.decision.mode
         meaning = {
             Mode.BLOCK: "what the rules deny is blocked",
+            Mode.SAFE_BLOCK: "what the rules deny is blocked for suspicious clients, reported for others",
             Mode.MONITOR: "nothing is blocked, only reported",
             Mode.OFF: "nothing is inspected",
         }[effective]
@@ -128,6 +141,8 @@ class _Recorder:
             why = source
         elif effective is Mode.weakest(explanation.asked_mode, explanation.ruleset_mode):
             why = f"SecRuleEngine of the rules is weaker than {explanation.asked_mode} ({source})"
+        elif self._explanation.decision.policies:
+            why = f"weakened for this request, by the policy or by ctl:ruleEngine; asked for {explanation.asked_mode}"
         else:
             why = "a rule weakened it for this request: ctl:ruleEngine"
         return f"mode {effective}: {meaning} ({why})"

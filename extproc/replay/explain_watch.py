@@ -12,6 +12,7 @@ from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan, Segment, Variant, place_of
 from extproc.engine.ruleset import Rule, Target
 from extproc.engine.transaction import Found, Interruption, Transaction, Work
+from extproc.engine.treatment import Treat
 from extproc.engine.variables import CHANGING, Pairs
 from extproc.model.deadline import Deadline
 from extproc.model.message import RequestHead
@@ -234,7 +235,7 @@ class Watched:
     transaction: WatchedTransaction
 
 
-def watch(plan: Plan, mode: Mode, request: Request) -> Watched:
+def watch(plan: Plan, mode: Mode, request: Request, treat: Treat | None = None) -> Watched:
     """Run the request as a worker would. `plan` must be fresh: what a plan remembers is not done again."""
     made: list[WatchedTransaction] = []
 
@@ -245,6 +246,6 @@ def watch(plan: Plan, mode: Mode, request: Request) -> Watched:
         return made[-1]
 
     decisions: list[Decision] = []
-    inspector = EngineInspector(plan, EngineSettings(mode=mode), decisions.append, make_transaction=make)
+    inspector = EngineInspector(plan, EngineSettings(mode=mode), decisions.append, make_transaction=make, treat=treat)
     verdict = run_exchange(inspector, request, None)
     return Watched(verdict, decisions[-1], made[-1])
