@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "report": Command("extproc.cli.report", "what the events of some time say, likely false alarms first"),
     "top": Command("extproc.cli.top", "the same, live in the terminal"),
     "allow": Command("extproc.cli.allow", "write the exclusion that cures a false alarm into the policy"),
+    "doctor": Command("extproc.cli.doctor", "is the pair well? traffic, attacks, ways around it, milliseconds"),
     "attach": Command("extproc.cli.attach", "put the pair beside an app: Kubernetes manifests in, patched ones out"),
     "detach": Command("extproc.cli.detach", "take the pair out of manifests again, to the byte"),
     "policy": Command("extproc.cli.policy", "what a policy says of a request and where; the schema of policy files"),

@@ -1,0 +1,1 @@
+"""Asks a running pair how it is, from outside, as its clients see it."""
