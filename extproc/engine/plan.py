@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from extproc.detection.contract import Detector, Place
 from extproc.engine.chains import chain_memo_of
-from extproc.engine.guard import guard_of
+from extproc.engine.guard import Guard, all_of, guard_of, guard_of_chain, reads_what_chains_leave
 from extproc.engine.keymasks import masks_of
 from extproc.engine.matching import (
     MEMO_BYTES,
@@ -316,15 +316,26 @@ class Plan:
         # Who brings a prefilter of his own wants to see what is left out, or to leave out nothing.
         self._shapes = Shapes(self.rules, self._prefilter, is_narrowing=prefilter is None)
         self._tests: list[Test | None] = [rule_test(rule) if is_value_rule(rule) else None for rule in self.rules]
-        self.guards = [None if is_value_rule(rule) else guard_of(rule) for rule in self.rules]
+        self.guards = self._guards()
         self._classes: dict[tuple[int, Place], ValueClass] = {}
         self._remembered = 0
         self._seen_once: set[int] = set()
         self._masks: dict[tuple[str, object], int] = {}
         self._tx_keys = sorted(_constant_tx_keys(self.rules))
         self._tx_keys_of: dict[Target, tuple[bytes, ...]] = {}
+        self._covered: dict[tuple[int, bytes], bool] = {}  # by the id of a target: its rule is held
         self.chain_memos = [chain_memo_of(rule, self.tx_keys_of) if has_memo else None for rule in self.rules]
         self.segments = {phase: self._cut(ruleset.phases.get(phase, ())) for phase in Phase}
+
+    def _guards(self) -> list[Guard | None]:
+        """By rule: what must hold before it is looked at, beyond the match of a value rule."""
+        is_chain_guarded = not reads_what_chains_leave(self.rules)
+        guards: list[Guard | None] = []
+        for rule in self.rules:
+            own = None if is_value_rule(rule) else guard_of(rule)
+            behind = guard_of_chain(rule) if is_chain_guarded else None
+            guards.append(all_of([guard for guard in (own, behind) if guard is not None]))
+        return guards
 
     def _cut(self, rules: Sequence[Rule]) -> tuple[Segment, ...]:
         if not rules:
@@ -372,6 +383,15 @@ class Plan:
         if keys is None:
             keys = self._tx_keys_of[target] = tuple(key for key in self._tx_keys if target.covers(key))
         return keys
+
+    def is_covered(self, target: Target, key: bytes) -> bool:
+        """Is that TX key meant by the target's pattern? `Target.covers`, remembered: names come again."""
+        covered = self._covered.get((id(target), key))
+        if covered is None:
+            if len(self._covered) >= MAX_KEYS:
+                self._covered.clear()
+            covered = self._covered[(id(target), key)] = target.covers(key)
+        return covered
 
     def mask_of_ids(self, ranges: tuple[tuple[int, int], ...]) -> int:
         """Rules whose id is in one of the inclusive ranges."""

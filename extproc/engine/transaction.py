@@ -390,7 +390,8 @@ class Transaction:
         pending = variant.direct
         for collection_plan in variant.collections:
             collection, infos = collection_plan.collection, collection_plan.infos
-            for key, value in known.get(collection) or self.values(collection):
+            pairs = known.get(collection)
+            for key, value in self.values(collection) if pairs is None else pairs:
                 info = infos.get(key)
                 if info is None:
                     info = collection_plan.work_out(key)
@@ -541,7 +542,8 @@ class Transaction:
             return [(target.key, value)] if value is not None else []
         if collection == "TX" and target.key_test is not None:
             known = self.plan.tx_keys_of(target)
-            made = [key for key in self._tx_made if key not in known and target.covers(key)]
+            is_covered = self.plan.is_covered
+            made = [key for key in self._tx_made if key not in known and is_covered(target, key)]
             return [(key, self.tx[key]) for key in (*known, *made) if key in self.tx]
         pairs = self.values(collection)
         if target.key is None and target.key_test is None:

@@ -14,8 +14,8 @@ from typing import TypeAlias
 from extproc.actions.macro import MacroText
 from extproc.engine.ruleset import Rule
 
-MIN_RULES = 3
-"""A shorter run is not worth a look at the memo."""
+MIN_WORK = 3
+"""Rules and setvars of a run; with fewer it is not worth a look at the memo."""
 
 MEMO_ENTRIES = 256
 """Remembered inputs of a block; more start anew."""
@@ -112,7 +112,7 @@ def find_blocks(rules: Sequence[Rule]) -> dict[int, TxBlock]:
             run.append(rule)
             keys |= used
             continue
-        if len(run) >= MIN_RULES:
+        if sum(1 + sum(len(link.setvars) for link in (rule, *rule.chain)) for rule in run) >= MIN_WORK:
             blocks[run[0].index] = TxBlock(run, keys)
         run, keys = [], set()
     return blocks
