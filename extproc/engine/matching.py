@@ -166,7 +166,7 @@ class ValueClass:
         self._tests = tests
         self._prefilter = prefilter
         self._shapes = shapes
-        self._root = tree_of(rules, shapes.quiet_set)
+        self._root = tree_of(rules, shapes)
         self._short = [
             sum(1 << rule.index for rule in rules if rule.is_negated or _min_bytes(rule) <= length)
             for length in range(SHORT_BYTES)
@@ -222,6 +222,9 @@ class ValueClass:
                 text, shape_of_text = source, shape
                 mask, _, following = shape.programs.get(step) or step.program(shape, shapes)
             else:
+                gate = step.gate
+                if gate is not None and len(text.translate(None, gate)) == len(text):
+                    continue
                 shape_of_text = shapes.of_transformed(text)
                 _, mask, following = shape_of_text.programs.get(step) or step.program(shape_of_text, shapes)
             if mask:

@@ -77,6 +77,7 @@ class Shapes:
         "_by_bytes",
         "_finds",
         "_known_sets",
+        "_needed",
         "_prefilter",
         "_programs_of_any",
         "_seen_once",
@@ -95,6 +96,7 @@ class Shapes:
         self._bits = 1 + max((rule.index for rule in rules), default=0)
         self._by_bytes: dict[int, int] = {}
         self._unclaimed = 0
+        self._needed: dict[int, frozenset[int]] = {}
         self._known_sets: dict[frozenset[int], Shape] = {}
         self.known: dict[bytes, Shape] = {}
         self._seen_once: set[int] = set()
@@ -102,6 +104,8 @@ class Shapes:
         self._programs_of_any: dict[Step, Program] = {}
         for rule in rules:
             needed = byte_clauses(rule, quiet) if is_narrowing else []
+            if needed:
+                self._needed[rule.index] = min(needed, key=len)
             for column in range(_COLUMNS):
                 flag = 1 << (column * self._bits + rule.index)
                 if column < len(needed):
@@ -174,6 +178,18 @@ class Shapes:
     def _any(self, values: frozenset[int]) -> Shape:
         """For the prefilter what the value holds; for all else it may hold any byte."""
         return Shape(_EVERY_BYTE, self._prefilter.held_by(values), -1, self._programs_of_any)
+
+    def needed_by(self, mask: int) -> frozenset[int] | None:
+        """Bytes of which a text must hold one to be matched by any of those rules; None if some do without."""
+        needed: frozenset[int] = frozenset()
+        while mask:
+            bit = mask & -mask
+            mask ^= bit
+            some = self._needed.get(bit.bit_length() - 1)
+            if some is None:
+                return None
+            needed |= some
+        return needed
 
     def allowed(self, values: Iterable[int]) -> int:
         """The rules that may match a text that holds no other bytes than these and quiet ones."""

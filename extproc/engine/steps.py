@@ -22,17 +22,18 @@ _NUL = 0
 class Step:
     """One transformation behind others. `mask`: rules that look at its text, `multi`: multiMatch rules passing by."""
 
-    __slots__ = ("_adds", "_children", "_is_always_taken", "_spared_by", "_triggers", "apply", "mask", "multi")
+    __slots__ = ("_adds", "_children", "_is_always_taken", "_spared_by", "_triggers", "apply", "gate", "mask", "multi")
 
     def __init__(self, transformation: Transformation, quiet: frozenset[int]) -> None:
         self.apply: Callable[[bytes], bytes] = transformation.apply
         self.mask = 0
         self.multi = 0
+        self.gate: bytes | None = None
         triggers = transformation.triggers
         self._triggers: frozenset[int] = triggers or frozenset()
         self._is_always_taken = triggers is None or bool(triggers & quiet)
-        # Small letters and digits are not told of in `adds`: that holds only where all of them are quiet.
-        self._adds = transformation.adds if quiet >= QUIET else None
+        # Small letters and digits are not told of in `adds`; a few of them may not be quiet.
+        self._adds = None if transformation.adds is None else transformation.adds | (QUIET - quiet)
         self._spared_by = transformation.spared_by
         self._children: dict[str, Step] = {}
 
@@ -56,6 +57,32 @@ class Step:
                 steps.append(child)
         program = shape.programs[self] = (mask & shape.allowed, (mask | self.multi) & shape.allowed, tuple(steps))
         return program
+
+    def close(self, shapes: Shapes) -> None:
+        """All rules are in the tree: work out the gates of the steps behind.
+
+        `gate`: without one of these bytes in what a decoding step made, no rule behind can match; None: not known.
+        """
+        for child in self._children.values():
+            if child._adds is None:
+                needed = child._needed_bytes(shapes)
+                child.gate = bytes(sorted(needed)) if needed is not None else None
+            child.close(shapes)
+
+    def _needed_bytes(self, shapes: Shapes) -> frozenset[int] | None:
+        """Bytes of which one must be in the text of this step for a rule here or behind; None if that is not known."""
+        needed = shapes.needed_by(self.mask | self.multi)
+        for child in self._children.values():
+            behind = child._needed_bytes(shapes)
+            if needed is None or behind is None:
+                return None
+            if child._adds is None or not child._adds.isdisjoint(behind):
+                # The child could bring such a byte in, unless it does nothing.
+                if child._is_always_taken:
+                    return None
+                behind |= child._triggers
+            needed |= behind
+        return needed
 
     def every_rule(self) -> int:
         """The rules here and behind."""
@@ -82,8 +109,9 @@ class Step:
         return any(child._may_lead_to_a_match(values, shapes) for child in self._children.values())
 
 
-def tree_of(rules: Sequence[Rule], quiet: frozenset[int]) -> Step:
+def tree_of(rules: Sequence[Rule], shapes: Shapes) -> Step:
     """The first step, which changes nothing."""
+    quiet = shapes.quiet_set
     root = Step(Transformation("none", bytes, frozenset()), quiet)
     for rule in rules:
         bit = 1 << rule.index
@@ -96,4 +124,5 @@ def tree_of(rules: Sequence[Rule], quiet: frozenset[int]) -> Step:
                 step.multi |= bit
             elif position == len(rule.transformations) - 1:
                 step.mask |= bit
+    root.close(shapes)
     return root

@@ -45,9 +45,14 @@ class Automaton:
 
     def find_words(self, text: bytes) -> set[int]:
         """Positions, in `words`, of every word of two bytes and more that occurs in `text`, bytes as they are."""
+        return {index for _, index in self.occurrences(text)}
+
+    def occurrences(self, text: bytes) -> Iterable[tuple[int, int]]:
+        """(where it ends, position in `words`) of every occurrence of a word of two bytes and more."""
         if len(text) < self._shortest or self._automaton is None:
-            return set()
-        return {index for _, index in self._automaton.iter(text.decode("latin-1"))}
+            return ()
+        found: Iterable[tuple[int, int]] = self._automaton.iter(text.decode("latin-1"))
+        return found
 
     def find(self, text: bytes) -> set[int]:
         """Positions, in `words`, of every word that occurs in `text`. Bytes are compared as they are."""

@@ -19,6 +19,10 @@ CLAUSES_LIMIT = 2
 """Clauses per rule. Each costs a column of bits; a third would rarely rule anything out."""
 
 
+SHORT_TEXT_BYTES = 128
+"""So long a text holds few words more than once; in a longer one each is looked at once, bytes."""
+
+
 class Prefilter:
     """Rules as bits, their clauses as one automaton. Immutable, picklable."""
 
@@ -77,8 +81,12 @@ class Prefilter:
         masks = self._masks
         if held is None:
             held = self.held_by(self._automaton.byte_words.intersection(text))
-        for index in self._automaton.find_words(text):
-            held |= masks[index]
+        if len(text) <= SHORT_TEXT_BYTES:
+            for _, index in self._automaton.occurrences(text):
+                held |= masks[index]
+        else:
+            for index in self._automaton.find_words(text):
+                held |= masks[index]
         return held & held >> self._bits
 
 
