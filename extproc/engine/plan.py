@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
+from extproc.actions.control import Control
 from extproc.detection.contract import Detector, Place
 from extproc.engine.chains import chain_memo_of
 from extproc.engine.guard import Guard, all_of, guard_of, guard_of_chain, reads_what_chains_leave
@@ -220,7 +221,7 @@ class Variant:
 class Segment:
     """Consecutive rules of a phase in which every gate is settled when the first rule runs."""
 
-    __slots__ = ("_gates", "_keys", "_make", "_rules", "_unresolved", "_variants", "end", "start")
+    __slots__ = ("_gates", "_gates_mask", "_keys", "_make", "_rules", "_unresolved", "_variants", "end", "start")
 
     def __init__(
         self, rules: Sequence[Rule], gates: Mapping[int, bytes], make: Callable[[Sequence[Rule], int, int], Variant]
@@ -228,26 +229,33 @@ class Segment:
         self.start, self.end = rules[0].index, rules[-1].index + 1
         self._rules = rules
         self._gates = {rule.index: gates[rule.index] for rule in rules if rule.index in gates}
+        self._gates_mask = sum(1 << index for index in self._gates)
         self._keys = tuple(dict.fromkeys(self._gates.values()))
         self._make = make
         self._variants: dict[tuple[int, tuple[bytes | None, ...]], Variant] = {}
         self._unresolved: Variant | None = None
 
-    def variant(self, tx: Mapping[bytes, bytes], resume: int) -> Variant:
+    def variant(self, tx: Mapping[bytes, bytes], resume: int, removed: int = 0) -> Variant:
         """The rules that can run, the gates' variables being what they are now.
 
-        `resume` is where an earlier jump goes on: rules and gates before it do not run.
+        `resume` is where an earlier jump goes on: rules and gates before it do not run. `removed`: rules that do not
+        run at all; with a gate among them the gates run one by one.
         """
+        if removed & self._gates_mask:
+            return self._one_by_one()
         begin = max(self.start, resume)
         values = (begin, tuple(tx.get(key) for key in self._keys))
         variant = self._variants.get(values)
         if variant is None:
             if len(self._variants) >= MAX_VARIANTS:
-                if self._unresolved is None:
-                    self._unresolved = self._make(self._rules, sum(1 << rule.index for rule in self._rules), 0)
-                return self._unresolved
+                return self._one_by_one()
             variant = self._variants[values] = self._make(self._rules, *self._reach(tx, begin))
         return variant
+
+    def _one_by_one(self) -> Variant:
+        if self._unresolved is None:
+            self._unresolved = self._make(self._rules, sum(1 << rule.index for rule in self._rules), 0)
+        return self._unresolved
 
     def _reach(self, tx: Mapping[bytes, bytes], begin: int) -> tuple[int, int]:
         reach, next_index = 0, begin
@@ -340,7 +348,15 @@ class Plan:
     def _cut(self, rules: Sequence[Rule]) -> tuple[Segment, ...]:
         if not rules:
             return ()
-        gates = {rule.index: key for rule in rules if (key := gate_key(rule)) is not None}
+        # A gate that some rule may take out, or blind, is not settled.
+        removable = 0
+        for link in (link for rule in self.rules for link in (rule, *rule.chain)):
+            for control in link.controls:
+                if control.name.startswith("ruleremove"):
+                    removable |= self.mask_of_removal(control)
+        gates = {
+            rule.index: key for rule in rules if (key := gate_key(rule)) is not None and not removable >> rule.index & 1
+        }
         for rule in rules:
             if rule.jump >= 0 and rule.index not in gates:
                 # A gate inside this jump that leads further counts only if the jump is not taken: not settled.
@@ -404,6 +420,14 @@ class Plan:
     def mask_of_msg(self, msg: bytes) -> int:
         """Rules with exactly that message."""
         return self._mask(("msg", msg), lambda rule: rule.msg is not None and rule.msg.source == msg)
+
+    def mask_of_removal(self, control: Control) -> int:
+        """The rules that `ctl:ruleRemoveBy...` or `ctl:ruleRemoveTargetBy...` means."""
+        if control.name.endswith("byid"):
+            return self.mask_of_ids(control.ids)
+        if control.name.endswith("bytag"):
+            return self.mask_of_tag(control.argument.decode("latin-1"))
+        return self.mask_of_msg(control.argument)
 
     def _mask(self, key: tuple[str, object], is_meant: Callable[[Rule], bool]) -> int:
         mask = self._masks.get(key)

@@ -371,8 +371,8 @@ class Transaction:
                 return
             if self._allowed == "request" and phase <= Phase.REQUEST_BODY:
                 return
-        if self._allowed == "phase":
-            self._allowed = None
+        if self._allowed == "phase" or phase is Phase.LOGGING:
+            self._allowed = None  # an allow of an earlier phase says nothing of what is written down
         self._resume = 0
         for segment in self.plan.segments[phase]:
             if self._resume < segment.end:
@@ -384,7 +384,7 @@ class Transaction:
         return self._allowed is not None or (self.interruption is not None and self.phase is not Phase.LOGGING)
 
     def _run_segment(self, segment: Segment, deadline: Deadline) -> Work:
-        variant = segment.variant(self.tx, self._resume)
+        variant = segment.variant(self.tx, self._resume, self._removed)
         plan, scanned, known = self.plan, self._scanned, self._values
         fired: dict[int, list[Found]] = {}
         pending = variant.direct
@@ -693,6 +693,7 @@ class Transaction:
                     phase=rule.phase,
                     variable=name.decode("latin-1"),
                     msg=rule.msg.expand(self.lookup) if rule.msg else b"",
+                    is_msg_fixed=rule.msg is not None and rule.msg.is_constant,
                     logdata=rule.logdata.expand(self.lookup) if rule.logdata else b"",
                     tags=rule.tags,
                     severity=rule.severity,
@@ -742,10 +743,9 @@ class Transaction:
         name, argument = control.name, control.argument
         if name.startswith("ruleremovetarget"):
             if control.target is not None:
-                mask = self._selected(control, name.removeprefix("ruleremovetargetby"))
-                self._remove_target(mask, control.target)
+                self._remove_target(self.plan.mask_of_removal(control), control.target)
         elif name.startswith("ruleremoveby"):
-            self._removed |= self._selected(control, name.removeprefix("ruleremoveby"))
+            self._removed |= self.plan.mask_of_removal(control)
         elif name == "requestbodyprocessor":
             self.processor = argument.decode("latin-1").upper()
         elif name == "forcerequestbodyvariable":
@@ -761,13 +761,6 @@ class Transaction:
                 self.mode = Mode.weakest(self.mode, wanted)
                 if self.mode is Mode.OFF:
                     self.note_partly("mode-off")
-
-    def _selected(self, control: Control, how: str) -> int:
-        if how == "id":
-            return self.plan.mask_of_ids(control.ids)
-        if how == "tag":
-            return self.plan.mask_of_tag(control.argument.decode("latin-1"))
-        return self.plan.mask_of_msg(control.argument)
 
 
 def paced(steps: Generator[None, None, T], deadline: Deadline) -> Generator[None, None, T]:

@@ -27,7 +27,7 @@ def human(decision: Decision, masking: Masking = _DEFAULT) -> str:
         part = MASK if scrubber.hides(match) else scrubber.text(match.value[slice(*match.span)])
         words += [
             f"rule {match.rule_id}",
-            f'"{_shown(scrubber.text(match.msg))}"' if match.msg else "",
+            f'"{_shown(scrubber.msg(match))}"' if match.msg else "",
             f"in {_shown(scrubber.variable(match.variable).encode())}" if match.variable else "",
             f'matched "{_shown(part)}"' if part else "",
             f"(+{len(decision.matches) - 1} more)" if len(decision.matches) > 1 else "",

@@ -109,7 +109,7 @@ def _shadow(shadow: Shadow | None) -> dict[str, Any] | None:
 def _match(match: Match, scrubber: Scrubber) -> dict[str, Any]:
     return {
         "id": match.rule_id,
-        "msg": _text(scrubber.text(match.msg)),
+        "msg": _text(scrubber.msg(match)),
         "logdata": _text(MASK if match.logdata and scrubber.hides(match) else scrubber.text(match.logdata)),
         "tags": [_cut(scrubber.string(tag)) for tag in match.tags[:MAX_LISTED]],
         "severity": match.severity,

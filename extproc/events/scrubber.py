@@ -44,6 +44,10 @@ class Scrubber:
         masked = cover(text, self._masking.find(text)[0] if spans is None else spans)
         return self._pattern.sub(MASK, masked) if self._pattern else masked
 
+    def msg(self, match: Match) -> bytes:
+        """The message of a match: what the rule says by itself is no secret, what macros put into it may be."""
+        return match.msg if match.is_msg_fixed else self.text(match.msg)
+
     def string(self, text: str) -> str:
         """The same for a text that came as str; what is no UTF-8 is escaped."""
         return self.text(text.encode("utf-8", "surrogateescape")).decode("utf-8", "backslashreplace")

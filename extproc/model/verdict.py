@@ -82,7 +82,8 @@ class Match:
 
     `variable` is `ARGS:q`; `via` the decoding steps, `reason` and `score` (1 to 9; 0: the rule is none of them) what a
     detector proved; `value` the text that the operator saw and
-    `span` the matched part of it (start, end), both for `explain`, never for an event.
+    `span` the matched part of it (start, end), both for `explain`, never for an event. `is_msg_fixed`: `msg` is as the
+    rule has it, nothing of the exchange is in it.
     """
 
     rule_id: int
@@ -98,6 +99,7 @@ class Match:
     secret: bool = False
     reason: str = ""
     score: int = 0
+    is_msg_fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

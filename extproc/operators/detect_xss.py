@@ -12,7 +12,7 @@ from typing import Any
 from re2 import _re2
 
 from extproc.operators.contract import Captures, CompileContext, Operator
-from extproc.operators.rx import options
+from extproc.operators.rx import LARGE_PROGRAM_BYTES, options
 from extproc.operators.xss_grammar import RUNS_CODE
 
 WORDS = frozenset((b"<", b"="))
@@ -21,7 +21,7 @@ WORDS = frozenset((b"<", b"="))
 MIN_BYTES = 3
 """The shortest are comments with a back quote: ``<!` ``."""
 
-_EXPRESSION: Any = _re2.RE2(RUNS_CODE, options())
+_EXPRESSION: Any = _re2.RE2(RUNS_CODE, options(LARGE_PROGRAM_BYTES))
 _AT_START: Any = _re2.RE2.Anchor.ANCHOR_START
 
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import re2
 
 from extproc.operators.contract import Captures, Compile, CompileContext, Operator
-from extproc.operators.rx import compile_rx, options
+from extproc.operators.rx import MAX_MEM_BYTES, compile_rx, options
 
 CANDIDATES_LIMIT = 4096
 """Findings of the pattern that are checked per value; the work stays bounded on a text of digits only."""
@@ -69,7 +69,7 @@ def _verification(name: str, is_valid: Callable[[list[int]], bool]) -> Compile:
         pattern = compile_rx(argument, context).pattern
         if pattern is None:
             raise ValueError(f"@{name} needs a pattern without look-around and back-references")
-        compiled = re2.compile(pattern, options())
+        compiled = re2.compile(pattern, options(MAX_MEM_BYTES))
 
         def test(value: bytes) -> Captures | None:
             start = 0

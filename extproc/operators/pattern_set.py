@@ -28,8 +28,7 @@ class PatternSet:
 
     def __init__(self, patterns: Sequence[bytes], max_mem_bytes: int = SET_MEM_BYTES) -> None:
         """Raises ValueError if re2 refuses one of the patterns."""
-        chosen = options()
-        chosen.max_mem = max_mem_bytes
+        chosen = options(max_mem_bytes)
         built: Any = _re2.Set(_re2.RE2.Anchor.UNANCHORED, chosen)
         for pattern in patterns:
             if built.Add(pattern) < 0:

@@ -17,8 +17,14 @@ from re2 import _re2
 from extproc.operators.contract import Captures, CompileContext, Operator
 from extproc.operators.pcre import translate
 
-MAX_MEM_BYTES = 8 * 1024 * 1024
-"""What one pattern may use, program and DFA cache together. Beyond it re2 gets slower, never wrong."""
+MAX_MEM_BYTES = 1024 * 1024
+"""What one pattern may use, program and DFA cache together. Beyond it re2 gets slower, never wrong.
+
+Hostile values fill the cache of every pattern: of a rule set's memory this is the share that others decide.
+"""
+
+LARGE_PROGRAM_BYTES = 8 * MAX_MEM_BYTES
+"""The same for a pattern whose program does not fit into the first."""
 
 FALLBACK_LIMIT_BYTES = 1024
 """How much of a value a backtracking pattern sees at once; longer values in windows that overlap by half.
@@ -35,11 +41,11 @@ _UNANCHORED: Any = _RE2.Anchor.UNANCHORED
 Test: TypeAlias = Callable[[bytes], Captures | None]
 
 
-def options() -> Any:
+def options(max_mem_bytes: int) -> Any:
     """Options of every pattern: Latin-1, so that bytes 0x80 to 0xFF match; bounded memory; silent."""
     chosen = _RE2.Options()
     chosen.encoding = _RE2.Options.Encoding.LATIN1
-    chosen.max_mem = MAX_MEM_BYTES
+    chosen.max_mem = max_mem_bytes
     chosen.log_errors = False
     return chosen
 
@@ -63,7 +69,9 @@ def compile_rx(argument: bytes, context: CompileContext) -> Operator:
 
 
 def _compile(pattern: bytes) -> Any:
-    compiled = _RE2(pattern, options())
+    compiled = _RE2(pattern, options(MAX_MEM_BYTES))
+    if not compiled.ok():
+        compiled = _RE2(pattern, options(LARGE_PROGRAM_BYTES))
     if not compiled.ok():
         raise ValueError(f"re2 refuses the pattern: {compiled.error().decode('latin-1')}; mend or split it")
     return compiled

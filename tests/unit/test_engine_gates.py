@@ -62,6 +62,23 @@ CASES = {
         LEVEL + arg(10, "skipAfter:NEAR") + gate(2, "FAR") + "SecMarker NEAR\n" + arg(11) + "SecMarker FAR\n" + arg(12),
         [10, 11, 12],
     ),
+    "a gate that a rule takes out does not skip": (
+        LEVEL + arg(10, "ctl:ruleRemoveById=2") + gate(2, "END") + arg(11) + "SecMarker END\n" + arg(12),
+        [10, 11, 12],
+    ),
+    "a gate of which a rule takes the variable away does not skip": (
+        LEVEL + arg(10, "ctl:ruleRemoveTargetById=2;TX:level") + gate(2, "END") + arg(11) + "SecMarker END\n" + arg(12),
+        [10, 11, 12],
+    ),
+    "a gate that a chain which does not hold would take out skips": (
+        LEVEL
+        + 'SecRule ARGS:q "@streq a" "id:10,phase:1,pass,log,chain"\nSecRule ARGS:q "@streq b" "ctl:ruleRemoveById=2"\n'
+        + gate(2, "END")
+        + arg(11)
+        + "SecMarker END\n"
+        + arg(12),
+        [12],
+    ),
     "a gate behind a jump that is not taken skips": (
         LEVEL
         + 'SecRule ARGS:q "@streq b" "id:10,phase:1,pass,log,skipAfter:NEAR"\n'
@@ -86,6 +103,26 @@ def test_gates(tmp_path: Path, rules: str, expected: list[int]) -> None:
     for _ in range(2):  # the second time from what was remembered
         run_exchange(inspector, Request(head, b""), None)
         assert [match.rule_id for match in decisions[-1].matches] == expected
+
+
+PHASE_FIVE = (
+    'SecAction "id:20,phase:5,pass,log,setvar:tx.late=1"\n'
+    'SecRule TX:LATE "@lt 1" "id:21,phase:5,pass,nolog,skipAfter:OUT"\n'
+    'SecAction "id:22,phase:5,pass,log"\nSecMarker OUT\nSecAction "id:23,phase:5,pass,log"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        (arg(10, "allow").replace("pass,", ""), [10, 20, 22, 23]),
+        (arg(10, "allow:request").replace("pass,", ""), [10, 20, 22, 23]),
+        (arg(10, "allow:phase").replace("pass,", ""), [10, 20, 22, 23]),
+        (arg(10, "deny").replace("pass,", ""), [10, 20, 22, 23]),
+    ],
+)
+def test_what_was_decided_does_not_cut_the_logging_phase_short(tmp_path: Path, first: str, expected: list[int]) -> None:
+    test_gates(tmp_path, first + PHASE_FIVE, expected)
 
 
 def test_an_escaped_question_mark_belongs_to_the_path(tmp_path: Path) -> None:

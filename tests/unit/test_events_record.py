@@ -245,3 +245,13 @@ def test_scores_are_not_what_a_person_wants_to_read() -> None:
         949110, Phase.REQUEST_BODY, "TX:blocking_inbound_anomaly_score", b"Score exceeded", value=b"5", span=(0, 1)
     )
     assert "rule 942100" in human(replace(DECISION, matches=(gate, MATCH)))
+
+
+def test_what_a_rule_says_by_itself_is_not_masked() -> None:
+    """ "basic" and a word look like a header's credentials; in a message of the rule they are none."""
+    said = b"Detects concatenated basic SQL injection"
+    fixed = replace(DECISION, matches=(replace(MATCH, msg=said, is_msg_fixed=True),))
+    assert json.loads(encode(fixed))["matches"][0]["msg"] == said.decode()
+    assert said.decode() in human(fixed)
+    expanded = replace(DECISION, matches=(replace(MATCH, msg=b"Found basic dTpwYXNzd29yZA==", is_msg_fixed=False),))
+    assert json.loads(encode(expanded))["matches"][0]["msg"] == "Found basic [masked]"

@@ -204,9 +204,10 @@ def test_a_backtracking_pattern_sees_no_more_than_the_limit_at_once() -> None:
 
 def test_a_pattern_over_the_memory_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = b"(?:[a-m]{20}[^q-z]{30}){20}"
-    monkeypatch.setattr(rx, "MAX_MEM_BYTES", 32 * 1024)
-    assert compile_rx(wide, Notices()).test(b"a" * 1000) is not None
     monkeypatch.setattr(rx, "MAX_MEM_BYTES", 24 * 1024)
+    monkeypatch.setattr(rx, "LARGE_PROGRAM_BYTES", 32 * 1024)
+    assert compile_rx(wide, Notices()).test(b"a" * 1000) is not None
+    monkeypatch.setattr(rx, "LARGE_PROGRAM_BYTES", 24 * 1024)
     with pytest.raises(ValueError, match="too large"):
         compile_rx(wide, Notices())
 
