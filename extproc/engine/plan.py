@@ -219,9 +219,12 @@ class Variant:
 
 
 class Segment:
-    """Consecutive rules of a phase in which every gate is settled when the first rule runs."""
+    """Consecutive rules of a phase in which every gate is settled when the first rule runs.
 
-    __slots__ = ("_gates", "_gates_mask", "_keys", "_make", "_rules", "_unresolved", "_variants", "end", "start")
+    Unless a rule among them takes a gate out, or its variable away: `gates_mask` are the gates.
+    """
+
+    __slots__ = ("_gates", "_keys", "_make", "_rules", "_unresolved", "_variants", "end", "gates_mask", "start")
 
     def __init__(
         self, rules: Sequence[Rule], gates: Mapping[int, bytes], make: Callable[[Sequence[Rule], int, int], Variant]
@@ -229,7 +232,7 @@ class Segment:
         self.start, self.end = rules[0].index, rules[-1].index + 1
         self._rules = rules
         self._gates = {rule.index: gates[rule.index] for rule in rules if rule.index in gates}
-        self._gates_mask = sum(1 << index for index in self._gates)
+        self.gates_mask = sum(1 << index for index in self._gates)
         self._keys = tuple(dict.fromkeys(self._gates.values()))
         self._make = make
         self._variants: dict[tuple[int, tuple[bytes | None, ...]], Variant] = {}
@@ -239,9 +242,9 @@ class Segment:
         """The rules that can run, the gates' variables being what they are now.
 
         `resume` is where an earlier jump goes on: rules and gates before it do not run. `removed`: rules that do not
-        run at all; with a gate among them the gates run one by one.
+        run, or not on all their targets; with a gate among them the gates run one by one.
         """
-        if removed & self._gates_mask:
+        if removed & self.gates_mask:
             return self._one_by_one()
         begin = max(self.start, resume)
         values = (begin, tuple(tx.get(key) for key in self._keys))
@@ -348,15 +351,7 @@ class Plan:
     def _cut(self, rules: Sequence[Rule]) -> tuple[Segment, ...]:
         if not rules:
             return ()
-        # A gate that some rule may take out, or blind, is not settled.
-        removable = 0
-        for link in (link for rule in self.rules for link in (rule, *rule.chain)):
-            for control in link.controls:
-                if control.name.startswith("ruleremove"):
-                    removable |= self.mask_of_removal(control)
-        gates = {
-            rule.index: key for rule in rules if (key := gate_key(rule)) is not None and not removable >> rule.index & 1
-        }
+        gates = {rule.index: key for rule in rules if (key := gate_key(rule)) is not None}
         for rule in rules:
             if rule.jump >= 0 and rule.index not in gates:
                 # A gate inside this jump that leads further counts only if the jump is not taken: not settled.

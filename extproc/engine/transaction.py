@@ -132,6 +132,7 @@ class Transaction:
         self._removed = 0
         self._removed_targets: list[tuple[int, CoversKey]] = []
         self._narrowed = 0  # the rules that some target was taken from
+        self._blinded = 0  # those that lost a variable of TX
         self._removals: tuple[Removal, ...] = ()
         self._pins: Mapping[bytes, bytes] = _NO_PINS
         self._fields: Mapping[tuple[str, bytes], int] = _NO_FIELDS
@@ -158,7 +159,7 @@ class Transaction:
         self.tx.update(self._pins)
         self._removed = 0
         self._removed_targets.clear()
-        self._narrowed = 0
+        self._narrowed = self._blinded = 0
         for removal in self._removals:
             if removal.target is None:
                 self._removed |= removal.mask
@@ -168,6 +169,8 @@ class Transaction:
     def _remove_target(self, mask: int, target: CoversKey) -> None:
         self._removed_targets.append((mask, target))
         self._narrowed |= mask
+        if target.collection == "TX":
+            self._blinded |= mask
 
     def deny(self, status: int) -> None:
         """Refused before any rule ran (a deny list)."""
@@ -384,7 +387,8 @@ class Transaction:
         return self._allowed is not None or (self.interruption is not None and self.phase is not Phase.LOGGING)
 
     def _run_segment(self, segment: Segment, deadline: Deadline) -> Work:
-        variant = segment.variant(self.tx, self._resume, self._removed)
+        removed, blinded = self._removed, self._blinded
+        variant = segment.variant(self.tx, self._resume, removed | blinded)
         plan, scanned, known = self.plan, self._scanned, self._values
         fired: dict[int, list[Found]] = {}
         pending = variant.direct
@@ -457,6 +461,14 @@ class Transaction:
                 self._execute_remembered(memo, rule, found)
             if self._is_phase_over():
                 return
+            if self._removed is not removed or self._blinded is not blinded:
+                taken = (self._removed | self._blinded) & ~(removed | blinded)
+                removed, blinded = self._removed, self._blinded
+                if taken & segment.gates_mask >> self._resume << self._resume:
+                    # What was settled no longer holds: the rest of the segment runs gate by gate.
+                    self._resume = max(self._resume, index + 1)
+                    yield from self._run_segment(segment, deadline)
+                    return
             if deadline.is_slice_over():
                 yield
         self._resume = max(self._resume, variant.resume)

@@ -115,7 +115,7 @@ class WatchedTransaction(Transaction):
         self._current: Firing | None = None
 
     def _run_segment(self, segment: Segment, deadline: Deadline) -> Work:
-        variant = segment.variant(self.tx, self._resume, self._removed)
+        variant = segment.variant(self.tx, self._resume, self._removed | self._blinded)
         values = tuple(list(self.values(plan.collection)) for plan in variant.collections)
         self.runs.append(SegmentRun(self.phase, segment.end - segment.start, variant, values))
         yield from super()._run_segment(segment, deadline)
