@@ -97,7 +97,7 @@ _ONE_CALL = find_here(
     rb"|write)\s*\(\s*require"
     rb"|global\.|process\.(?:exit|kill|cwd|env|version)\s*(?:\(|$)|require\s*\(\s*[\"'](?:fs|child_process"
     rb"|os|net|vm|http|util)[\"']\s*\)|settimeout\s*\(\s*[\"']|(?:while|for)\s*\(\s*(?:true|1|;;)\s*\)"
-    rb"|throw\s+new\s+error\s*\(|import\s*\(\s*[\"'](?:fs|child_process|https?:)|`[^`]{1,80}`\s*$|qx[/{(|]"
+    rb"|throw\s+new\s+error\s*\(|import\s*\(\s*[\"'](?:fs|child_process|https?:)|qx[/{(|]"
     rb"|dir\.(?:entries|glob|pwd)|response\.write\s*\(|server\.execute|thread\.sleep\s*\(\s*[0-9]"
     rb"|time\.sleep\s*\(\s*[0-9])"
 )
@@ -165,7 +165,6 @@ DETECTOR = Detector(
     gate=(
         (_CALLED, frozenset((b"(", b".", b"[", b"{", b"$", b";", b"__", b"-exec"))),
         (frozenset((b"<?", b"<%", b"<script")),),
-        (frozenset((b"`",)),),
         (frozenset((b"__proto__", b"prototype")),),
         (
             frozenset(

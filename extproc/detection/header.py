@@ -42,7 +42,7 @@ _HTTP_HEADER = find_here(
 )
 _FIRST_LINE_HEADER = find_here(
     rb"\s*(?:>\s*)*(?:from|to|subject|date|cc|sent|von|an|betreff|de|para|re|fwd?|return-path|received"
-    rb"|delivered-to|x-[a-z-]+|location|host|content|-{3,}[^\r\n]*)\s*:?.{0,400}$"
+    rb"|delivered-to|x-[a-z-]+|location|host|content)[ \t]*:.{0,400}$|\s*-{3,}[^\r\n]*$"
 )
 _MAIL_HEADER = find_here(
     rb"([^\r\n]{0,120}?)"
@@ -62,7 +62,10 @@ _COMMAND = find(
     rb"|eval\s+[\"'][^\r\n]{1,200}\s[0-9]|\*[0-9]{1,3}\r?\n\$[0-9]|(?:set|add"
     rb"|replace)\s+\S+\s+[0-9]+\s+[0-9]+\s+[0-9]+\s*[\r\n]|save\s*[\r\n]+\s*quit)"
 )
-_SHORT = find_here(rb"\s*(?:[\"'<]?[^\s\"'<>@,;]{1,80}@[^\s\"'<>,;]{1,120}[\"'>]?|[^\r\n.!?]{0,60})$")
+_SHORT = find_here(
+    rb"\s*(?:[\"'<]?[^\s\"'<>@,;]{1,80}@[^\s\"'<>,;]{1,120}[\"'>]?|\"?[^\"<>@]{0,60}\"?\s*<[^\s<>]{3,120}>"
+    rb"|[^\r\n.!?]{0,60})[\s,;]*$"
+)
 
 _SPLITS, _MAIL, _COMMANDS = 6, 6, 6
 

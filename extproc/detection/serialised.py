@@ -64,6 +64,18 @@ _XML_ENCODER = find(
 )
 _TYPE_FIELD = find(rb"[\"'](?:@type|@class|class|_class|\$class|javaclass|type)[\"']\s*:\s*[\"']\[?l?" + _JAVA_TYPES)
 _TYPE_ARRAY = find_here(rb"\s*\[\s*[\"']" + _JAVA_TYPES + rb"[\w.$]*[\"']\s*,\s*[\[{\"']")
+_GADGET = find_here(
+    rb"\s*(?:com\.sun\.rowset\.|com\.sun\.org\.apache\."
+    rb"|org\.springframework\.context\.support\.(?:classpath|filesystem)xml|javax\.(?:naming|script"
+    rb"|management)\."
+    rb"|org\.apache\.(?:xalan|xbean|commons\.(?:collections|beanutils|configuration|dbcp)|tomcat\.dbcp"
+    rb"|ibatis\.datasource|activemq|shiro\.jndi)[\w.]*\.|com\.mchange\.v2\."
+    rb"|com\.zaxxer\.hikari\.|bsh\.interpreter|groovy\.util\.|java\.net\.urlclassloader"
+    rb"|java\.lang\.(?:processbuilder|runtime)$|ch\.qos\.logback\.core\.db\."
+    rb"|system\.(?:windows|diagnostics|configuration|security|workflow|data|management|io|web"
+    rb"|activities)\.[\w.+]*,\s*[a-z][\w.]*)[\w.$, =-]*$"
+)
+"""Names of classes that are known to run what they are made of, as all of a value: JSON tells a class so."""
 _NODE = find(rb"_\$\$nd_func\$\$_|_\$\$nd_cc\$\$_|\{\s*[\"']?__js_function[\"']?\s*:|[\"']__proto__[\"']\s*:\s*\{")
 _VIEWSTATE_TYPES = find(
     rb"typeconfusedelegate|textformattingrunproperties|activitysurrogateselector|windowsidentity"
@@ -101,6 +113,7 @@ _JUDGES = (
     (_XML_ENCODER, "XML that makes objects of Java"),
     (_TYPE_FIELD, "a field that names a class of Java"),
     (_TYPE_ARRAY, "an array that names a class of Java"),
+    (_GADGET, "the name of a class that runs what it is made of"),
     (_NODE, "a function or a prototype in JSON"),
     (_VIEWSTATE_TYPES, "a gadget of .NET"),
 )
@@ -109,7 +122,7 @@ _MARKS = frozenset(
     b"ro0ab o: c: __halt_compiler gasv gan gaj gar gas y29zcn y3bvc2 kgrw kglvcw bah aaeaaad type ! < class java "
     b"nd_func nd_cc __js __proto__ clr-namespace resolves-to serialization typeconfused textformatting act"
     b"ivitysurrogate windowsidentity "
-    b"formatter sessionsecurity [".split()
+    b"com. org. javax. bsh. groovy. ch.qos system. formatter sessionsecurity [".split()
 ) | frozenset(
     (b"\xac\xed\x00\x05", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\n", b"\x04\x08", b"\xff\xff\xff\xff")
 )

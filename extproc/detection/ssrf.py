@@ -154,7 +154,7 @@ def _address(
             else None
         )
     if scheme and scheme not in _SCHEME_WEB:
-        return _odd_scheme(text, scheme, slashes, authority, rest, span)
+        return _odd_scheme(scheme, slashes, authority, rest, span)
     if not is_address:
         # A host without a scheme: only a cloud's own service is worth a finding.
         host, _, _ = authority.partition(b":")
@@ -169,14 +169,14 @@ def _address(
         judged.append(rest.rpartition(b"@")[2].partition(b"/")[0])
     best: Finding | None = None
     for one in judged:
-        found = _host(one, rest, span, scheme)
+        found = _host(one, rest, span)
         if found is not None and (best is None or found.score > best.score):
             best = found
     return best
 
 
 def _odd_scheme(
-    text: bytes, scheme: bytes, slashes: tuple[int, int], authority: bytes, rest: bytes, span: tuple[int, int]
+    scheme: bytes, slashes: tuple[int, int], authority: bytes, rest: bytes, span: tuple[int, int]
 ) -> Finding | None:
     if _SCHEME_ODD(scheme, 0) is None:
         return None
@@ -203,11 +203,11 @@ def _odd_scheme(
         b"postgres:",
         b"postgresql:",
     ):
-        return _finding(_HINT, span, f"scheme {name}")
+        return _host(authority, rest, span) or _finding(_HINT, span, f"scheme {name}")
     return _finding(_ODD_SCHEME, span, f"scheme {name}, which no browser follows")
 
 
-def _host(authority: bytes, rest: bytes, span: tuple[int, int], scheme: bytes) -> Finding | None:
+def _host(authority: bytes, rest: bytes, span: tuple[int, int]) -> Finding | None:
     user, at, authority = authority.rpartition(b"@")
     if any(byte > 0x7F for byte in authority):
         folded = (
@@ -218,7 +218,7 @@ def _host(authority: bytes, rest: bytes, span: tuple[int, int], scheme: bytes) -
         return None
     if authority[:1] == b"[":
         host, _, port = authority[1:].partition(b"]")
-        return _ipv6(host.lower(), rest, span)
+        return _ipv6(host.lower(), span)
     host, _, port = authority.partition(b":")
     host = host.lower().strip(b"\x00 \t,;")
     port = port.partition(b"@")[0]
@@ -226,7 +226,7 @@ def _host(authority: bytes, rest: bytes, span: tuple[int, int], scheme: bytes) -
     if host in _META_NAMES or host in _META_HOSTS:
         return _finding(_META, span, "a cloud's own service (metadata)")
     if _NUMERIC(host, 0) is not None:
-        return _ipv4(host, port, path, span)
+        return _ipv4(host, span)
     if _LISTENERS(host, 0) is not None:
         return _finding(_ODD_SCHEME, span, "a host that tells who asked")
     if _LOOPBACK_NAMES(host, 0) is not None:
@@ -285,7 +285,7 @@ def _network(address: int) -> str | None:
     return next((name for base, bits, name in _NETWORKS if address >> (32 - bits) == base >> (32 - bits)), None)
 
 
-def _ipv4(host: bytes, port: bytes, path: bytes, span: tuple[int, int]) -> Finding | None:
+def _ipv4(host: bytes, span: tuple[int, int]) -> Finding | None:
     told = number_of(host)
     if told is None:
         return None
@@ -301,7 +301,7 @@ def _ipv4(host: bytes, port: bytes, path: bytes, span: tuple[int, int]) -> Findi
     return _finding(_PRIVATE, span, network) if network is not None else None
 
 
-def _ipv6(host: bytes, rest: bytes, span: tuple[int, int]) -> Finding | None:
+def _ipv6(host: bytes, span: tuple[int, int]) -> Finding | None:
     host = host.partition(b"%")[0]
     _, _, tail = host.rpartition(b":")
     if b"." in tail:

@@ -124,7 +124,7 @@ _TELLS = find(
 )
 _INNERMOST = re.compile(rb"\$\{(?:[^{}$]{0,200}?:-|[a-z0-9_]{1,12}:)?([^{}$:]{0,200})\}", re.IGNORECASE)
 """`${lower:x}`, `${::-x}`, `${env:NAME:-x}` stand for x; `${name}` is left alone by `_fold`."""
-_PREPROCESSED = find(rb"__\s*[$*#@~]\{.{1,400}?\}\s*__|\}__::|::\s*\.x\b")
+_RAZOR = find(rb"@(?:system\.(?:io|diagnostics|net|reflection|environment)|microsoft\.win32)\.[a-z.]+\s*[.(]")
 
 _RUNS, _TELLS_SCORE, _WORKS_OUT, _NAMES = 8, 5, 6, 5
 
@@ -140,6 +140,9 @@ def detect(text: bytes, place: Place) -> Finding | None:
     if found is not None and (best is None or found.score > best.score):
         best = found
     if best is None:
+        spans = _RAZOR(text, 0)
+        if spans is not None:
+            return _finding(_RUNS, spans[0], "expression in @", "reaches behind the template")
         spans = _VELOCITY(text, 0)
         if spans is not None:
             best = _finding(_WORKS_OUT, spans[0], "reference of Velocity", "reaches a class through a value")
@@ -229,6 +232,8 @@ def _expression(text: bytes, start: int, after: int, end: int, sign: bytes, is_c
         return _finding(_NAMES, span, context, "constants to be put together")
     if sign in (b"[[", b"[(", b"$(") and b"${" not in inner:
         return None
+    if sign == b"{p" and inner.lower() == b"php":
+        return _finding(_RUNS, span, context, "a block of PHP")
     reached = _REACHES(inner, 0)
     if reached is not None and not _is_code(text, inner, sign):
         return _finding(_RUNS, span, context, "reaches behind the template")
@@ -274,6 +279,7 @@ DETECTOR = Detector(
             frozenset((b"{",)),
             frozenset((b"*", b"php", b"$", b"system", b"self", b"smarty", b"include", b"fetch", b"exec", b"eval")),
         ),
+        (frozenset((b"@system.", b"@microsoft.")),),
         (frozenset((b"$",)), frozenset((b".getclass", b".class.", b".inspect", b"class"))),
     ),
     detect=detect,

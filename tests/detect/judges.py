@@ -1,4 +1,4 @@
-"""Who judges: rule sets on our engine, and libmodsecurity with the Core Rule Set. Each: request → blocked?"""
+"""Who judges: rule sets on our engine, and libmodsecurity with the Core Rule Set. Each: request → (blocked?, rules)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Callable
 from tests.bench.engines import LibModSecurity, Ours, load_ours
 from tests.bench.traffic import Sent
 
-Judge = Callable[[Sent], bool]
+Judge = Callable[[Sent], tuple[bool, frozenset[int]]]
 
 
 def _ours(rules: str) -> Judge:
-    engine = Ours(load_ours(rules))
-    return lambda sent: engine.tell(sent)[0]
+    return Ours(load_ours(rules)).tell
 
 
 def _libmodsecurity() -> Judge:
-    engine = LibModSecurity("crs-pl1")
-    return lambda sent: engine.tell(sent)[0]
+    return LibModSecurity("crs-pl1").tell
 
 
 JUDGES: dict[str, Callable[[], Judge]] = {

@@ -76,7 +76,7 @@ def tell_corpus(report: Report, rules: str, judge: Judge, attacks: Sequence[Valu
     told = Caught()
     missed = []
     for value in attacks:
-        is_caught = judge(place(value.text, value.place))
+        is_caught, _ = judge(place(value.text, value.place))
         half = "tuned" if value.is_tuned else "held out"
         told.count(f"{value.source} {half}", is_caught)
         told.count(f"{value.kind} {half}", is_caught)
@@ -86,7 +86,7 @@ def tell_corpus(report: Report, rules: str, judge: Judge, attacks: Sequence[Valu
         bar = next((bar for source, bar in SOURCE_BARS.items() if name == f"{source} held out"), None)
         judged = bar if rules == JUDGED else None
         report.row(f"{rules}: caught, {name}", told.share(name), judged, "%", f"of {told.all[name]}", is_least=True)
-    alarms = [value.text for value in benign if judge(place(value.text, value.place))]
+    alarms = [value.text for value in benign if judge(place(value.text, value.place))[0]]
     judged = CORPUS_BENIGN_BAR if rules == JUDGED else None
     report.row(f"{rules}: blocked, benign of the corpus", len(alarms), judged, note=f"of {len(benign)}")
     report.raw[f"{rules} corpus"] = {"missed, tuned half": missed, "alarms": alarms}
@@ -97,16 +97,16 @@ def tell_variants(report: Report, rules: str, judge: Judge, attacks: Sequence[Va
     told, alarms = Caught(), Caught()
     missed = []
     for value in attacks:
-        is_caught = judge(place(value.text, value.place))
+        is_caught, _ = judge(place(value.text, value.place))
         told.count(value.kind, is_caught)
         if not is_caught:
             missed.append([value.kind, value.place, value.text])
     wrong = []
     for value in twins:
-        is_blocked = judge(place(value.text, value.place))
+        is_blocked, ids = judge(place(value.text, value.place))
         alarms.count(value.kind, is_blocked)
         if is_blocked:
-            wrong.append([value.kind, value.place, value.text])
+            wrong.append([value.kind, value.place, value.text, sorted(ids)])
     for kind in sorted(told.all):
         bars = (VARIANTS_BAR, 0) if rules == JUDGED else (None, None)
         report.row(
@@ -131,9 +131,9 @@ def tell_changes(report: Report, rules: str, judge: Judge, attacks: Sequence[Val
     for kind, values in sorted(by_kind.items()):
         r = random.Random(kind)
         sample = r.sample(values, min(CHANGED_VALUES, len(values)))
-        plain = percent(sum(judge(place(value.text, "query")) for value in sample), len(sample))
+        plain = percent(sum(judge(place(value.text, "query"))[0] for value in sample), len(sample))
         for name, change in CHANGES.items():
-            caught = percent(sum(judge(place(change(value.text, r), "query")) for value in sample), len(sample))
+            caught = percent(sum(judge(place(change(value.text, r), "query"))[0] for value in sample), len(sample))
             raw[f"{kind}, {name}"] = caught
             bar = (LONG_BAR if name in LONG else CHANGE_BAR) if rules == JUDGED else None
             report.row(
@@ -145,14 +145,16 @@ def tell_changes(report: Report, rules: str, judge: Judge, attacks: Sequence[Val
 def tell_benign(report: Report, rules: str, judge: Judge, share: float) -> None:
     """Alarms by group and sort of the collection."""
     groups, sorts = Caught(), Caught()
-    alarms: dict[str, list[list[str]]] = {}
+    alarms: dict[str, list[list[object]]] = {}
     for sort, group, sent in collection(share):
-        is_blocked = judge(sent)
+        is_blocked, ids = judge(sent)
         groups.count(group, is_blocked)
         sorts.count(sort, is_blocked)
         sorts.count("all", is_blocked)
         if is_blocked:
-            alarms.setdefault(group, []).append([sent.method, sent.target, sent.body.decode("latin-1")[:2000]])
+            alarms.setdefault(group, []).append(
+                [sorted(ids), sent.method, sent.target, sent.body.decode("latin-1")[:2000]]
+            )
     for group in groups.all:
         report.row(f"{rules}: blocked per 10,000, {group}", groups.share(group) * 100, note=f"of {groups.all[group]}")
     for sort in sorts.all:
