@@ -73,8 +73,8 @@ oracle: .venv/dev.stamp ## every corpus value against libmodsecurity, PL1 and PL
 fuzz: .venv/dev.stamp ## every parser and decoder (FUZZ_SECONDS=600)
 	$(BIN)/python -m tests.fuzz.fuzz_run --seconds $${FUZZ_SECONDS:-600}
 
-soak: .venv/dev.stamp ## constant mixed load, flat memory and descriptors (SOAK_SECONDS=1800)
-	SOAK_SECONDS=$${SOAK_SECONDS:-1800} $(PYTEST) tests/soak --timeout 7200
+soak: .venv/dev.stamp ## constant mixed load and reloads, flat memory and descriptors (SOAK_SECONDS=1800 SOAK_RELOADS=100)
+	SOAK_SECONDS=$${SOAK_SECONDS:-1800} SOAK_RELOADS=$${SOAK_RELOADS:-100} $(PYTEST) tests/soak --timeout 7200
 
 # libddwaf comes with a tracer that nothing else here should load: it lives apart.
 .venv-bench/stamp:

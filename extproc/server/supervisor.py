@@ -8,6 +8,7 @@ by starting another.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -53,6 +54,8 @@ def run(settings: ServerSettings, load: Load, enter: Enter | None = None, status
     if not _are_free(settings.addresses):
         return 1
     preload(settings)
+    gc.collect()
+    gc.freeze()  # what generations would write to when they look for garbage among it, and so each hold for itself
     listeners = [listen(address) for address in (settings.health, settings.metrics) if address]
     try:
         return _Supervisor(settings, load, enter, listeners, status or SharedStatus()).run()

@@ -16,11 +16,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import grpc
+
 from extproc.engine.plan import Plan
 from extproc.seclang.assemble import Sources, load_ruleset
-from tests.bench.asker import ask, messages
-from tests.bench.engines import Missing, seclang_of
-from tests.bench.processes import python
+from tests.bench.asker import OPTIONS, ask, messages
+from tests.bench.engines import CRS, Missing, seclang_of
+from tests.bench.processes import Process, accepts, free_port, python
 from tests.bench.report import Report, median
 from tests.bench.server import Asked
 from tests.bench.traffic import KINDS, Source, mixed
@@ -29,6 +31,9 @@ RULES = "crs-pl1"
 
 RSS_BAR_MIB = 110.0
 """Resident memory of the worker after all requests."""
+
+SHARED_BAR_PERCENT = 40.0
+"""Of the plan, by each of two workers."""
 
 LOAD_BAR_S, CACHED_BAR_S = 1.5, 0.3
 """CPU time from files to a plan; with a warm cache."""
@@ -73,6 +78,41 @@ async def measure_worker(report: Report, requests: int, folder: Path) -> None:
     report.row("worker when ready", max(before.values()), unit="MiB")
     report.row(f"worker after {requests:,} requests", max(after.values()), RSS_BAR_MIB, "MiB")
     report.raw["resident_mib"] = {"ready": sorted(before.values()), "after": sorted(after.values())}
+
+
+def mapped_mib(pid: int) -> dict[str, float]:
+    """Sums over all mappings of a process (proc(5), smaps_rollup): `Pss`, `Anonymous`, `Shared_Dirty` and so on."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(size.split()[0]) / 1024 for name, _, size in (line.partition(":") for line in lines)}
+
+
+async def measure_sharing(report: Report, requests: int, folder: Path) -> None:
+    """How much of the plan two workers still share after requests.
+
+    The plan is what the rules' process has beyond the supervisor it was forked from. Shared is what of a worker's
+    written pages another process maps too, less all that the supervisor could share: the lower bound.
+    """
+    ports = [free_port(), free_port()]
+    argv = ["serve", "--workers", "2", "--health", "off", "--mode", "block", "--crs", str(CRS), "--paranoia", "1"]
+    process = Process(
+        "sharing", python("-m", "extproc", *argv, *(f"--grpc=127.0.0.1:{port}" for port in ports)), folder
+    )
+    try:
+        process.await_ready(lambda: all(accepts(port) for port in ports))
+        for port in ports:
+            channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS)
+            await ask(channel, varied(requests), AT_A_TIME)
+            await channel.close()
+        supervisor, generation, *workers = (mapped_mib(pid) for pid in process.pids())
+    finally:
+        process.stop()
+    plan = generation["Anonymous"] - supervisor["Anonymous"]
+    shared = [max(0.0, worker["Shared_Dirty"] - supervisor["Anonymous"]) / plan for worker in workers]
+    report.row("plan, beyond the supervisor", plan, unit="MiB")
+    for number, worker in enumerate(workers):
+        report.row(f"worker {number} of two: PSS after {requests:,} requests", worker["Pss"], unit="MiB")
+    report.row("of the plan still shared, the lesser of two", 100 * min(shared), SHARED_BAR_PERCENT, "%", is_least=True)
+    report.raw["sharing"] = {"supervisor": supervisor, "generation": generation, "workers": workers}
 
 
 def load_once(cache: Path | None) -> float:
@@ -122,6 +162,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         measure_loading(report, Path(folder))
         asyncio.run(measure_worker(report, arguments.requests, Path(folder)))
+        asyncio.run(measure_sharing(report, arguments.requests, Path(folder)))
     return report.close()
 
 

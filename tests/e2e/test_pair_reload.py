@@ -46,7 +46,19 @@ def count(pair: Any) -> int:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_reloads_under_load_fail_nothing(start_pair: Any, app: Any, tools: Any, transport: str) -> None:
-    flags = ("--workers", "2", "--watch-seconds", "0", "--transport", transport, "--lines", "off")
+    # A budget that no busy machine uses up: whoever fails fails by the reload.
+    flags = (
+        "--workers",
+        "2",
+        "--watch-seconds",
+        "0",
+        "--time-budget",
+        "30s",
+        "--transport",
+        transport,
+        "--lines",
+        "off",
+    )
     pair = start_pair(app.port, *flags).await_start()
     rules = pair.folder / "rules.conf"
     app.forget()
