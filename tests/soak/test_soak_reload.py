@@ -78,7 +78,7 @@ def test_reloads_leave_everything_flat_and_fail_nothing(
         for number in range(1, RELOADS + 1):
             os.kill(pair.supervisor(), signal.SIGHUP)
             tools.wait_for(lambda number=number: pair.stderr.count(" reloaded in ") == number, WITHIN_S, "reload")
-            tools.wait_for(lambda: len(pair.workers()) == 2, WITHIN_S, "leave of the old workers")
+            tools.wait_for(lambda: len(pair.generations()) == 1, WITHIN_S, "leave of the old one")
             seen.append(look(pair))
             found = app.seen()  # the app remembers all of them: count and forget
             app.forget()
