@@ -34,6 +34,9 @@ MAX_POLICIES = 500
 MAX_EXCLUSIONS = 1000
 """Exclusions of one policy; each is held against each other when the file is loaded."""
 
+MAX_ALL_EXCLUSIONS = 5000
+"""Exclusions of all policies of a file together."""
+
 MAX_LISTED = 200
 """Items of a short list: rules, tags, variables, hosts, paths, methods."""
 

@@ -14,7 +14,8 @@ from extproc.model.answer import PLACEHOLDERS
 from extproc.model.errors import PolicyErrors
 from extproc.model.files import FilesRead
 from extproc.operators.addresses import Networks, add_network, tester
-from extproc.policy.definition import FILE_PREFIX, MAX_ADDRESSES, POLICY
+from extproc.policy.definition import FILE_PREFIX, MAX_ADDRESSES, MAX_ALL_EXCLUSIONS, POLICY
+from extproc.policy.document import compose
 from extproc.policy.model import DEFAULTS, AddressList, Exclusion, Policy, RateLimit, Scope, Where
 from extproc.policy.overlap import tell_overlaps
 from extproc.policy.shapes import MISSING, TOP, Given, Report
@@ -34,7 +35,6 @@ MAX_FILLED_BYTES = 8192
 PLACEHOLDER_BYTES = 40
 """The longest title of a status has 31, an incident 16."""
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLACEHOLDER = re.compile(rb"\$\{([^}]{0,40})\}?")
 _SCHEMA_LINE = re.compile(rb"^[\"']?schema[\"']?\s*:", re.MULTILINE)
 _TEMPLATES = ("html", "problem", "plain")
@@ -109,7 +109,11 @@ class _Loading:
             if name == DEFAULTS:
                 self.report.tell(given.line, f"a policy cannot be called {DEFAULTS}: that holds for every request")
             scopes.append(self._scope(name, given))
-        tell_overlaps(scopes, self.report)
+        count = sum(len(_exclusions(scope)) for scope in scopes)
+        if count > MAX_ALL_EXCLUSIONS:
+            self.report.tell(0, f"{count} exclusions are more than {MAX_ALL_EXCLUSIONS}; drop what is not needed")
+        else:
+            tell_overlaps(scopes, self.report)
         masking = tree["masking"].value if "masking" in tree else {}
         shadow = tuple(self._beside(item) for item in _items(tree, "shadow_rules"))
         for path, item in zip(shadow, _items(tree, "shadow_rules"), strict=True):
@@ -128,8 +132,8 @@ class _Loading:
         if data is None:
             return None
         try:
-            root = yaml.compose(data, Loader=_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            root = compose(data)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             mark = getattr(error, "problem_mark", None)
             said = getattr(error, "problem", None) or " ".join(str(error).split())
             self.report.tell(mark.line + 1 if mark else 0, f"this is not valid YAML: {said}")

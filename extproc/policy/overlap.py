@@ -12,23 +12,49 @@ from extproc.policy.shapes import Given, Report
 def tell_overlaps(scopes: Sequence[Scope], report: Report) -> None:
     """A finding for each exclusion that another of its scope, or of `defaults`, covers whole."""
     none = Given((), 0)
-    of_all: Sequence[Given] = ()
+    of_all = _Index(())
     for scope in scopes:
         own = scope.given.get("exclusions", none).value
-        for place, one in enumerate(own):
-            others = [*of_all, *own[:place], *own[place + 1 :]]
-            for other in others:
-                if _covers(other.value, one.value):
-                    if _covers(one.value, other.value) and one.line < other.line:
-                        continue  # the same twice: told at the second
-                    report.tell(
-                        one.line,
-                        f"this exclusion overlaps: the one in line {other.line} lets the same through; "
-                        "keep one of them, or make that one narrower",
-                    )
-                    break
+        index = _Index(own)
+        for one in own:
+            for other in (*of_all.candidates(one.value), *index.candidates(one.value)):
+                if other is one or not _covers(other.value, one.value):
+                    continue
+                if _covers(one.value, other.value) and one.line < other.line:
+                    continue  # the same twice: told at the second
+                report.tell(
+                    one.line,
+                    f"this exclusion overlaps: the one in line {other.line} lets the same through; "
+                    "keep one of them, or make that one narrower",
+                )
+                break
         if scope.name == DEFAULTS:
-            of_all = own
+            of_all = index
+
+
+class _Index:
+    """Exclusions by what they name, so that not each is held against each other."""
+
+    def __init__(self, exclusions: Sequence[Given]) -> None:
+        self._ranges: list[Given] = []
+        self._by_id: dict[int, list[Given]] = {}
+        self._by_tag: dict[str, list[Given]] = {}
+        for given in exclusions:
+            one: Exclusion = given.value
+            if any(first < last for first, last in one.rules):
+                self._ranges.append(given)
+            for first, last in one.rules:
+                if first == last:
+                    self._by_id.setdefault(first, []).append(given)
+            for tag in one.tags:
+                self._by_tag.setdefault(tag, []).append(given)
+
+    def candidates(self, one: Exclusion) -> Sequence[Given]:
+        """Those that may cover it: they must cover the first thing that it names."""
+        if one.rules:
+            first, last = one.rules[0]
+            return [*self._ranges, *(self._by_id.get(first, ()) if first == last else ())]
+        return self._by_tag.get(one.tags[0], ()) if one.tags else ()
 
 
 def _covers(wide: Exclusion, narrow: Exclusion) -> bool:

@@ -25,6 +25,9 @@ MAX_SHOWN = 60
 MAX_FINDINGS = 200
 """Findings told of one file; the rest is counted."""
 
+MAX_VALUES = 400_000
+"""Values read of one file, those of aliases each time; a few lines of YAML can stand for millions."""
+
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -44,6 +47,14 @@ class Report:
     def __init__(self, file: str) -> None:
         self.file = file
         self._findings: dict[tuple[int, str], None] = {}
+        self._values_left = MAX_VALUES
+
+    def spend(self, line: int) -> bool:
+        """One more value is read; False, and told once, when there are too many."""
+        self._values_left -= 1
+        if self._values_left == -1:
+            self.tell(line, f"more than {MAX_VALUES} values, aliases counted each time; write less, or use files")
+        return self._values_left >= 0
 
     def tell(self, line: int, message: str) -> None:
         """`line` counts from 1; 0 is the file as a whole."""
@@ -104,6 +115,8 @@ class Scalar:
 
     def read(self, node: yaml.Node, report: Report, key: str) -> Any:
         """The value of a scalar node."""
+        if not report.spend(line_of(node)):
+            return MISSING
         if not isinstance(node, yaml.ScalarNode):
             kind = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
             report.tell(line_of(node), f"{key} must be a single value, not {kind}")
@@ -225,6 +238,8 @@ class Several:
             return MISSING
         if len(node.value) > self.most:
             report.tell(line_of(node), f"{key} has {len(node.value)} items, more than {self.most}; leave some out")
+            return MISSING
+        if not report.spend(line_of(node)):
             return MISSING
         values = [(self.item.read(item, report, key), line_of(item)) for item in node.value]
         return tuple(Given(value, line) for value, line in values if value is not MISSING)

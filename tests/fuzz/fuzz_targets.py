@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzz import fuzz_bodies, fuzz_events, fuzz_frames, fuzz_rules, fuzz_wire
+from tests.fuzz import fuzz_bodies, fuzz_events, fuzz_frames, fuzz_policy, fuzz_rules, fuzz_wire
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "urlencoded": fuzz_bodies.urlencoded,
@@ -28,4 +28,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "conversation": fuzz_wire.conversation,
     "frames": fuzz_frames.frames,
     "event": fuzz_events.event,
+    "policy": fuzz_policy.policy,
+    "policy-request": fuzz_policy.request,
 }

@@ -17,6 +17,7 @@ from extproc.model.files import FilesRead
 from extproc.policy import definition
 from extproc.policy import load as load_module
 from extproc.policy.definition import json_schema
+from extproc.policy.document import MAX_DEPTH
 from extproc.policy.known_rules import RuleNames
 from extproc.policy.load import MAX_FILE_BYTES, MAX_TEMPLATE_BYTES, expired, is_policy, load_policy, require_rules
 from extproc.policy.model import Policy
@@ -353,6 +354,24 @@ def test_at_the_edge_of_a_limit(folder: Path, name: str, most: int) -> None:
     assert any(f"more than {most}" in one for one in findings(folder, make(most + 1)))
 
 
+def test_aliases_that_stand_for_too_much(folder: Path) -> None:
+    # 30 lists of 20,000 addresses each, one of them written
+    addresses = ", ".join(f"10.{n >> 8 & 255}.{n & 255}.1" for n in range(20_000))
+    policies = "\n".join(f"  p{n}: {{ip: {{deny: *x}}}}" for n in range(30))
+    text = f"defaults: {{ip: {{deny: &x [{addresses}]}}}}\npolicies:\n{policies}\n"
+    told = findings(folder, text)
+    assert any("more than 400000 values" in one for one in told)
+
+
+def test_too_many_exclusions_in_all(folder: Path) -> None:
+    one = "[" + ", ".join(f"{{rules: {n}, owner: a, reason: b}}" for n in range(1, 1001)) + "]"
+    policies = "\n".join(f"  p{n}: {{exclusions: *e}}" for n in range(5))
+    assert any(
+        "6000 exclusions are more than 5000" in told
+        for told in findings(folder, f"defaults: {{exclusions: &e {one}}}\npolicies:\n{policies}\n")
+    )
+
+
 def test_a_file_that_is_too_large(folder: Path) -> None:
     file = write(folder, (HEAD + "#").encode().ljust(MAX_FILE_BYTES, b"x"))
     assert load_policy(file).scopes == ()
@@ -361,7 +380,28 @@ def test_a_file_that_is_too_large(folder: Path) -> None:
         load_policy(file)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b"schema: extproc.policy/2\n", b"- a\n", b"[" * 20_000])
+DEEP = b"schema: extproc.policy/1\nx: "
+
+
+def test_at_the_edge_of_depth(folder: Path) -> None:
+    for depth, words in ((MAX_DEPTH - 1, "x is no key"), (MAX_DEPTH, f"more than {MAX_DEPTH} levels deep")):
+        with pytest.raises(PolicyErrors, match=words):
+            load_policy(write(folder, DEEP + b"[" * depth + b"]" * depth))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"schema: extproc.policy/2\n",
+        b"- a\n",
+        DEEP + b"[" * 1_000_000,
+        DEEP + b"{a: " * 1_000_000,
+        DEEP + b"*nobody\n",
+        DEEP + b"a\n---\nb: c\n",
+    ],
+)
 def test_what_is_no_policy_at_all(folder: Path, data: bytes) -> None:
     with pytest.raises(PolicyErrors):
         load_policy(write(folder, data))
