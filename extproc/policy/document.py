@@ -27,7 +27,7 @@ def compose(data: bytes) -> yaml.Node | None:
     keys: list[yaml.Node | None] = []  # of each open mapping, the key that waits for its value
     root: yaml.Node | None = None
     for event in yaml.parse(data, Loader=_LOADER):
-        mark = event.start_mark
+        mark: Any = event.start_mark
         if isinstance(event, yaml.CollectionEndEvent):
             open_nodes.pop()
             keys.pop()
