@@ -44,8 +44,14 @@ class InitCollection:
     key: MacroText
 
 
+FEW_DIGITS = 18
+"""So many decimal digits are read in one go; nearly all numbers are."""
+
+
 def parse_number(value: bytes) -> int:
     """The leading integer as C's strtol reads it; 0 if there is none."""
+    if len(value) <= FEW_DIGITS and value.isdigit():
+        return int(value)
     text = value.strip()
     end = 1 if text[:1] in (b"+", b"-") else 0
     while end < len(text) and 48 <= text[end] <= 57:

@@ -42,7 +42,7 @@ class ChainMemo:
 
     def inputs(self, names: Sequence[bytes | None], tx: Variables, made: Iterable[bytes]) -> object:
         """All that the outcome depends on. `made`: keys of TX variables that are made of macros."""
-        return (tuple(names), tuple([tx.get(key) for key in self.keys]), tuple([(key, tx.get(key)) for key in made]))
+        return (tuple(names), tuple(map(tx.get, self.keys)), tuple([(key, tx.get(key)) for key in made]))
 
     def recall(self, inputs: object) -> Outcome | None:
         """What the rule left the last time; None if that is not known."""

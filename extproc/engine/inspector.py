@@ -7,7 +7,6 @@ import logging
 import operator
 import os
 import time
-from base64 import b32encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -34,10 +33,19 @@ CLOSING_BUDGET_US = 50_000
 STREAM_TYPES = (b"text/event-stream", b"application/grpc", b"multipart/x-mixed-replace")
 """Bodies of these have no end to wait for, so they flow whatever was configured."""
 
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+
 _log = logging.getLogger(__name__)
 
 MakeTransaction: TypeAlias = Callable[[Plan, RequestHead, Mode, PersistentStore, str, float], Transaction]
 """(plan, head, mode, store, incident, time of start) → the transaction."""
+
+
+def new_incident() -> str:
+    """80 random bits in Base32 (RFC 4648), 16 characters; the library takes three times as long."""
+    number = int.from_bytes(os.urandom(10), "big")
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(70, -1, -10)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,7 @@ class EngineInspection:
         self._lapsed: SecondOpinion | None = None
         self._shadow: SecondOpinion | None = None
         self._opinions: tuple[SecondOpinion, ...] = ()
-        self.incident = b32encode(os.urandom(10)).decode("ascii")
+        self.incident = new_incident()
 
     @property
     def transaction(self) -> Transaction | None:

@@ -148,7 +148,7 @@ def rule_test(rule: Rule) -> Test:
 class ValueClass:
     """The rules of one mask, ready to run against a value."""
 
-    __slots__ = ("_detection", "_memo_old", "_prefilter", "_root", "_shapes", "_short", "_tests", "young")
+    __slots__ = ("_by_steps", "_detection", "_memo_old", "_prefilter", "_root", "_shapes", "_short", "_tests", "young")
 
     def __init__(
         self,
@@ -167,6 +167,11 @@ class ValueClass:
         self._prefilter = prefilter
         self._shapes = shapes
         self._root = tree_of(rules, shapes)
+        self._by_steps = {
+            rule.index: rule.operator.steps
+            for rule in rules
+            if rule.operator is not None and rule.operator.steps is not None and not rule.is_negated
+        }
         self._short = [
             sum(1 << rule.index for rule in rules if rule.is_negated or _min_bytes(rule) <= length)
             for length in range(SHORT_BYTES)
@@ -257,15 +262,7 @@ class ValueClass:
         shapes = self._shapes
         fired: list[Fired] = []
         if self._detection is not None:
-            detecting = self._detection.steps(value, None)
-            while True:
-                try:
-                    next(detecting)
-                except StopIteration as end:
-                    fired += end.value
-                    break
-                if deadline.is_slice_over():
-                    yield
+            fired += yield from paced(self._detection.steps(value, None), deadline)
         # (steps that are left, their text, its shape, what the prefilter named in it)
         stack: list[tuple[list[Step], bytes, Shape, int]] = [([self._root], value, shapes.of(value), -1)]
         while stack:
@@ -292,7 +289,11 @@ class ValueClass:
                 bit = todo & -todo
                 todo ^= bit
                 index = bit.bit_length() - 1
-                captures = self._tests[index](text)  # type: ignore[misc]
+                by_steps = self._by_steps.get(index)
+                if by_steps is None:
+                    captures = self._tests[index](text)  # type: ignore[misc]
+                else:
+                    captures = yield from paced(by_steps(text), deadline)
                 if captures is not None:
                     fired.append((index, text, captures))
                 if deadline.is_slice_over():
@@ -320,6 +321,18 @@ class ValueClass:
             run |= todo & self._short[len(text)] if len(text) < SHORT_BYTES else todo
             stack += [(child, text) for child in following]
         return self._root.every_rule() | (detecting.mask if detecting is not None else 0), named, run
+
+
+def paced(steps: Generator[None, None, T], deadline: Deadline) -> Generator[None, None, T]:
+    """`steps`, interrupted when the slice is over instead of after each."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if deadline.is_slice_over():
+            yield
 
 
 def run(steps: Generator[None, None, T]) -> T:

@@ -19,7 +19,7 @@ from extproc.bodies.registry import PROCESSORS
 from extproc.bodies.sniff import is_binary, processor_for, sniff
 from extproc.engine.chains import NAMES_BYTES, ChainMemo
 from extproc.engine.collection import MAX_VARIABLES, PERSISTENT, PersistentStore, Record, assign
-from extproc.engine.matching import LARGE_BYTES
+from extproc.engine.matching import LARGE_BYTES, paced
 from extproc.engine.plan import DETECTION_SCORE, Plan, Segment
 from extproc.engine.ruleset import BodySettings, Disruptive, Rule, Target
 from extproc.engine.treatment import Removal, Terms
@@ -214,12 +214,14 @@ class Transaction:
 
     def header_counts(self) -> dict[bytes, int]:
         """Request header lines by name."""
-        if self._header_counts is None:
-            self._header_counts = {}
+        counts = self._header_counts
+        if counts is None:
+            counts = self._header_counts = {}
             for name, _ in self.request_headers:
                 if name is not None:
-                    self._header_counts[name.lower()] = self._header_counts.get(name.lower(), 0) + 1
-        return self._header_counts
+                    low = name.lower()
+                    counts[low] = counts.get(low, 0) + 1
+        return counts
 
     def matched_pairs(self) -> Pairs:
         """MATCHED_VARS: names and values of what the chain matched so far."""
@@ -252,7 +254,8 @@ class Transaction:
     @property
     def score(self) -> int:
         """The anomaly score so far."""
-        return max((parse_number(self.tx[key]) for key in SCORES if key in self.tx), default=0)
+        tx = self.tx
+        return max([parse_number(tx[key]) for key in SCORES if key in tx], default=0)
 
     def lookup(self, collection: str, key: bytes | None) -> bytes:
         """A macro's value; b"" when there is none."""
@@ -773,18 +776,6 @@ class Transaction:
                 self.mode = Mode.weakest(self.mode, wanted)
                 if self.mode is Mode.OFF:
                     self.note_partly("mode-off")
-
-
-def paced(steps: Generator[None, None, T], deadline: Deadline) -> Generator[None, None, T]:
-    """`steps`, interrupted when the slice is over instead of after each."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        if deadline.is_slice_over():
-            yield
 
 
 def variable_name(collection: str, key: bytes | None) -> bytes:

@@ -81,7 +81,7 @@ class TxBlock:
 
     def inputs(self, tx: dict[bytes, bytes]) -> Inputs:
         """The values that the outcome depends on."""
-        return tuple([tx.get(key) for key in self._keys])
+        return tuple(map(tx.get, self._keys))
 
     def recall(self, inputs: Inputs) -> tuple[bool, Outcome | None]:
         """(is it known?, the outcome; None: run the rules one by one)."""

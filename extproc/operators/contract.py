@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -33,7 +33,7 @@ class Operator:
     the prefilter derives stronger clauses. `min_bytes`: no shorter value matches. `detector` is set by the
     operators of `detectors`: the engine asks it itself, with the value's place; a finding under `least_score`
     (0: under the transaction's threshold) is no match. `needed_bytes`: byte values of which every matching value holds
-    at least one, or None.
+    at least one, or None. `steps`: the same as `test`, that stops now and then, for a value long enough to matter.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Operator:
     min_bytes: int = 0
     detector: Detector | None = None
     least_score: int = 0
+    steps: Callable[[bytes], Generator[None, None, Captures | None]] | None = None
     needed_bytes: frozenset[int] | None = None
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Generator, Iterator
+from itertools import chain, islice
+from typing import NamedTuple
 
 from extproc.operators.contract import Captures, CompileContext, Operator
-from extproc.operators.sqli_folding import fold
+from extproc.operators.sqli_folding import fold, fold_steps
 from extproc.operators.sqli_grammar import CONDITIONS, Evidence, is_injection
 from extproc.operators.sqli_guard import is_harmless
 from extproc.operators.sqli_tokens import ANSI, MYSQL, Dialect, Token, end_of_string, tokenize
@@ -31,40 +32,54 @@ _READ_DIFFERENTLY = re.compile(rb"#|--(?![\x00\x09-\x0d \xa0]|\Z)")
 """What ANSI SQL and MySQL disagree about: `#`, and `--` before anything but a space."""
 
 
-def _fingerprint_in(value: bytes, quote: bytes, dialect: Dialect) -> bytes | None:
-    """The fingerprint if `value` is an injection when it stands inside `quote` (empty: as it is)."""
-    if quote:
-        start = end_of_string(value, quote)
-        if start == len(value):
-            return None
-        tokens: Iterator[Token] = chain((("s", value[:start]),), tokenize(value, start, dialect))
-    else:
-        start = 0
-        tokens = tokenize(value, 0, dialect)
-    fingerprint, texts = fold(tokens)
-    if fingerprint in CONDITIONS:
+class Reading(NamedTuple):
+    """A way to read a value: as it stands inside `quote` (empty: as it is), whose string ends at `start`."""
 
-        def count() -> int:
-            return (start > 0) + sum(1 for _ in tokenize(value, start, dialect))
+    quote: bytes
+    start: int
+    dialect: Dialect
 
-        evidence = Evidence(value, texts, count, quote)
-        return fingerprint.encode() if CONDITIONS[fingerprint](evidence) else None
-    return fingerprint.encode() if is_injection(fingerprint) else None
+    def tokens(self, value: bytes) -> Iterator[Token]:
+        """The tokens, the string that is closed among them."""
+        rest = tokenize(value, self.start, self.dialect)
+        return chain((("s", value[: self.start]),), rest) if self.quote else rest
+
+    def judge(self, value: bytes, fingerprint: str, texts: list[bytes]) -> bytes | None:
+        """The fingerprint if what was read is an injection."""
+        condition = CONDITIONS.get(fingerprint)
+        if condition is None:
+            return fingerprint.encode() if is_injection(fingerprint) else None
+
+        def count(most: int) -> int:
+            return sum(1 for _ in islice(self.tokens(value), most))
+
+        return fingerprint.encode() if condition(Evidence(value, texts, count, self.quote)) else None
+
+
+_AS_IT_IS = (Reading(b"", 0, ANSI), Reading(b"", 0, MYSQL))
+
+
+def readings(value: bytes) -> Iterator[Reading]:
+    """The ways of reading the value that may differ, in the order of libinjection."""
+    is_read_differently = _READ_DIFFERENTLY.search(value) is not None
+    yield _AS_IT_IS[0]
+    if is_read_differently:
+        yield _AS_IT_IS[1]
+    if b"'" in value and (start := end_of_string(value, b"'")) < len(value):
+        yield Reading(b"'", start, ANSI)
+        if is_read_differently:
+            yield Reading(b"'", start, MYSQL)
+    if b'"' in value and (start := end_of_string(value, b'"')) < len(value):
+        yield Reading(b'"', start, MYSQL)
 
 
 def find_injection(value: bytes) -> bytes | None:
     """The fingerprint of the first way of reading `value` that makes it an injection, else None."""
-    is_read_differently = _READ_DIFFERENTLY.search(value) is not None
-    found = _fingerprint_in(value, b"", ANSI)
-    if found is None and is_read_differently:
-        found = _fingerprint_in(value, b"", MYSQL)
-    if found is None and b"'" in value:
-        found = _fingerprint_in(value, b"'", ANSI)
-        if found is None and is_read_differently:
-            found = _fingerprint_in(value, b"'", MYSQL)
-    if found is None and b'"' in value:
-        found = _fingerprint_in(value, b'"', MYSQL)
-    return found
+    for reading in readings(value):
+        found = reading.judge(value, *fold(reading.tokens(value)))
+        if found is not None:
+            return found
+    return None
 
 
 def detect_sqli(value: bytes) -> Captures | None:
@@ -75,8 +90,23 @@ def detect_sqli(value: bytes) -> Captures | None:
     return None if found is None else (found,)
 
 
+def detect_sqli_steps(value: bytes) -> Generator[None, None, Captures | None]:
+    """The same, that stops after some tokens."""
+    if is_harmless(value):
+        return None
+    for reading in readings(value):
+        yield
+        fingerprint, texts = yield from fold_steps(reading.tokens(value))
+        found = reading.judge(value, fingerprint, texts)
+        if found is not None:
+            return (found,)
+    return None
+
+
 def compile_detect_sqli(argument: bytes, context: CompileContext) -> Operator:
     """@detectSQLi. An argument has no effect, as in ModSecurity."""
     if argument:
         context.notice("@detectSQLi takes no argument; what is written after it has no effect")
-    return Operator("detectSQLi", argument, detect_sqli, min_bytes=MIN_BYTES, needed_bytes=NEEDED_BYTES)
+    return Operator(
+        "detectSQLi", argument, detect_sqli, min_bytes=MIN_BYTES, needed_bytes=NEEDED_BYTES, steps=detect_sqli_steps
+    )

@@ -7,9 +7,9 @@ they become (`1 o 1` → `1`: a calculation is a number). The walk knows nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from functools import lru_cache
-from itertools import product
+from itertools import islice, product
 from typing import NamedTuple
 
 from extproc.operators.sqli_tokens import Token
@@ -178,11 +178,43 @@ def _push(state: str, kind: str, again: int = 2) -> Step:
     return Step(new, size if kept == list(range(size)) else tuple(kept), is_final)
 
 
+STEP_TOKENS = 256
+"""Tokens that `fold_steps` reads in one go."""
+
+
+class Folded(NamedTuple):
+    """How far the folding has come: the state, the texts of its kinds, and a comment that may be the end."""
+
+    state: str
+    texts: list[bytes]
+    comment: bytes | None
+    is_final: bool = False
+
+    def shown(self) -> tuple[str, list[bytes]]:
+        """The fingerprint, and the texts of its kinds (and of some that follow)."""
+        state, texts, comment, _ = self
+        if comment is not None and state != START and len(texts) < FINGERPRINT_TOKENS:
+            return _show(state.rstrip(_MARK_PAIRS_ONLY) + "c"), [*texts, comment]
+        return _show(state), texts
+
+
 def fold(tokens: Iterable[Token]) -> tuple[str, list[bytes]]:
-    """The fingerprint, and the texts of its kinds (and of some that follow)."""
-    state = START
-    texts: list[bytes] = []
-    comment = None
+    """The fingerprint of a fragment, and the texts of its kinds (and of some that follow)."""
+    return _fold(tokens, START, [], None).shown()
+
+
+def fold_steps(tokens: Iterable[Token]) -> Generator[None, None, tuple[str, list[bytes]]]:
+    """The same, STEP_TOKENS at a time."""
+    rest = iter(tokens)
+    folded = Folded(START, [], None)
+    while (some := list(islice(rest, STEP_TOKENS))) and not folded.is_final:
+        folded = _fold(some, folded.state, folded.texts, folded.comment)
+        yield
+    return folded.shown()
+
+
+def _fold(tokens: Iterable[Token], state: str, texts: list[bytes], comment: bytes | None) -> Folded:
+    is_final = False
     for kind, text in tokens:
         if kind == "c":
             comment = text
@@ -206,9 +238,7 @@ def fold(tokens: Iterable[Token]) -> tuple[str, list[bytes]]:
                 texts = [texts[index] for index in kept]
         if is_final:
             break
-    if comment is not None and state != START and len(texts) < FINGERPRINT_TOKENS:
-        return _show(state.rstrip(_MARK_PAIRS_ONLY) + "c"), [*texts, comment]
-    return _show(state), texts
+    return Folded(state, texts, comment, is_final)
 
 
 @lru_cache(STATES)

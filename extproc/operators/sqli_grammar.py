@@ -363,13 +363,14 @@ _MASKS_OF_LENGTH = {len(masks): masks for masks in map(_masks, (THREE, FOUR, FIV
 class Evidence:
     """What was written, for the short fingerprints that depend on it.
 
-    `texts` begins with those of the fingerprint's kinds. `count` says how many tokens there were before folding.
+    `texts` begins with those of the fingerprint's kinds. `count(most)` says how many tokens there were before folding,
+    but never more than `most`: all of a long value is not read for that.
     `opened` is the quote that the fragment is thought to stand in, or empty.
     """
 
     value: bytes
     texts: list[bytes]
-    count: Callable[[], int]
+    count: Callable[[int], int]
     opened: bytes
 
 
@@ -390,12 +391,12 @@ def _comments_out_after_number(evidence: Evidence) -> bool:
     if evidence.texts[1].startswith(b"#"):
         return False
     rest = evidence.value[len(evidence.texts[0]) :]
-    return rest[:1] <= b" " or rest.startswith((b"/*", b"--")) or evidence.count() > 2
+    return rest[:1] <= b" " or rest.startswith((b"/*", b"--")) or evidence.count(3) > 2
 
 
 def _was_folded(evidence: Evidence) -> bool:
     """As many plain words as kinds are prose (`1 and 2`); with a sign or a calculation among them they are not."""
-    return evidence.count() != len(evidence.texts)
+    return evidence.count(len(evidence.texts) + 1) != len(evidence.texts)
 
 
 def _spans_quotes(evidence: Evidence) -> bool:

@@ -41,9 +41,19 @@ FIXED = [
 ]
 
 
+def _drained(steps):
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        return end.value
+
+
 def _holds(operator, value):
     captures = operator.test(value)
     assert operator.test(value) == captures
+    if operator.steps is not None:
+        assert _drained(operator.steps(value)) == captures
     if captures is None:
         return
     assert len(value) >= operator.min_bytes

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 
 from extproc.operators import sqli_folding, sqli_grammar, sqli_guard, sqli_tokens
-from extproc.operators.detect_sqli import MIN_BYTES, compile_detect_sqli, find_injection
-from extproc.operators.sqli_folding import fold
+from extproc.operators.detect_sqli import MIN_BYTES, compile_detect_sqli, detect_sqli_steps, find_injection
+from extproc.operators.sqli_folding import STEP_TOKENS, fold
 from extproc.operators.sqli_tokens import ANSI, LONG_BYTES, MYSQL, Dialect, tokenize
 from extproc.operators.sqli_words import PHRASES, WORDS
 
@@ -206,6 +207,19 @@ def test_no_pattern_holds_for_a_fingerprint_of_kinds_that_the_guard_lets_go() ->
         fingerprint = "".join(source.choices(there + 3 * kinds, k=source.randrange(2, 6)))
         if not sqli_guard.may_be_injection(frozenset(kinds)):
             assert not sqli_grammar.is_injection(fingerprint), (kinds, fingerprint)
+
+
+@pytest.mark.parametrize("unit", [b"&#", b"<!--", b"--x\n", b"'' ", b"*/"])
+def test_a_long_value_is_read_in_steps_and_found_alike(unit: bytes) -> None:
+    value = unit * (40_000 // len(unit))
+    found = []
+
+    def read() -> Iterator[None]:
+        found.append((yield from detect_sqli_steps(value)))
+
+    count = sum(1 for _ in read())
+    assert found == [OPERATOR.test(value)]
+    assert count >= 20_000 // len(unit) // STEP_TOKENS
 
 
 def test_every_reserved_word_is_one_token_of_its_kind() -> None:
