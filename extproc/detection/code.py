@@ -35,9 +35,10 @@ _PHP_TAG = find(
 _XML_TAG = find_here(rb"<\?xml[\s-]")
 _SUPERGLOBAL = find(
     rb"\b(?:eval|assert|system|exec|shell_exec|passthru|popen|include|require|include_once|require_once"
-    rb"|create_function|call_user_func|preg_replace|unserialize|file_get_contents|echo|print"
+    rb"|create_function|call_user_func|preg_replace|unserialize|file_get_contents"
     rb"|array_map)\s*[\s(@]\s*(?:[a-z0-9_]+\s*\(\s*){0,3}\$(?:_(?:get|post|request|cookie|server|files|env"
-    rb"|session)\b|\{|globals\b)|\$_(?:get|post|request|cookie)\s*\[[^\]]{1,40}\]\s*\("
+    rb"|session)\b|\{|globals\b)|\b(?:echo|print)\s*[\s(@]\s*\$_(?:get|post|request|cookie|server|files"
+    rb"|env|session)\b|\$_(?:get|post|request|cookie)\s*\[[^\]]{1,40}\]\s*\("
 )
 _WHOLE_CALL = find_here(
     rb"[\s;@'\")\]}.+,|&*/-]{0,12}(?:(?:echo|print|return|die)\s+|@)?\(?" + _STARTS + rb"\)?\s*\(\s*" + _ARGUMENT
@@ -68,7 +69,8 @@ _UNMISTAKABLE = find(
     rb"|classloader|thread)\b|class\.forname\s*\(\s*[\"']"
     rb"|scriptenginemanager|new\s+initialcontext\s*\(|new\s+urlclassloader|[\"']\s*\.\s*execute\s*\(\s*\)"
     rb"|t\s*\(\s*java\.|groovyshell|jshell\s*\.\s*create|defineclass\s*\("
-    rb"|__import__\s*\(|__builtins__|__subclasses__|__globals__|\bos\s*\.\s*(?:system|popen|execv[pe]{0,2}"
+    rb"|__import__\s*\(\s*[\"'`]|__builtins__\s*[.\[]|\]?\.__subclasses__\s*\(\s*\)\s*[\[.]"
+    rb"|__globals__\s*[.\[]|\bos\s*\.\s*(?:system|popen|execv[pe]{0,2}"
     rb"|spawn[lv]p?e?)\s*\(\s*(?:[\"'`]|f[\"']|\w+\))|subprocess\s*\.\s*(?:popen|call|check_output"
     rb"|check_call|run|getoutput|getstatusoutput)\s*\(\s*(?:[\"']|\[?\s*[\"'](?:/|ba?sh|id|ls|cat|whoami"
     rb"|nc|curl|wget|cmd|powershell|python|ping|uname)\b)"
@@ -80,7 +82,7 @@ _UNMISTAKABLE = find(
     rb"|require\s*\(\s*[\"'`](?:node:)?fs[\"'`]\s*\)\s*\.\s*(?:read|write|unlink|append"
     rb"|exists)[a-z]*\s*\(\s*[\"'`]|process\s*\.\s*(?:mainmodule|binding\s*\(|dlopen|_load)"
     rb"|global\s*\.\s*process\b|\bmainmodule\s*\.\s*(?:require|constructor)"
-    rb"|child_process\s*[\"'`]?\s*\)?\s*\.\s*(?:exec|spawn)(?:sync|file|filesync)?\s*\("
+    rb"|child_process\s*[\"'`]?\s*\)?\s*\.\s*(?:exec|spawn)(?:sync|file|filesync)?\s*\(\s*[^)\s]"
     rb"|constructor\s*(?:\.|\[\s*[\"'`])\s*(?:constructor|prototype)[\"'`]?\s*\]?\s*(?:\(|\.|\[)"
     rb"|(?:new\s+)?function\s*\(\s*[\"'`]\s*(?:return\s+(?:this|process|global)|[a-z]+\s*\()"
     rb"|deno\s*\.\s*run|bun\s*\.\s*spawn"
@@ -96,7 +98,7 @@ _ONE_CALL = find_here(
     rb"|read)\s*\(\s*[\"']/|system\s*\(\s*[\"']|exec\s*\(\s*[\"']|eval\s*\(\s*[\"'`]|res\.(?:end|send"
     rb"|write)\s*\(\s*require"
     rb"|global\.|process\.(?:exit|kill|cwd|env|version)\s*(?:\(|$)|require\s*\(\s*[\"'](?:fs|child_process"
-    rb"|os|net|vm|http|util)[\"']\s*\)|settimeout\s*\(\s*[\"']|(?:while|for)\s*\(\s*(?:true|1|;;)\s*\)"
+    rb"|os|net|vm|http|util)[\"']\s*\)|settimeout\s*\(\s*[\"']"
     rb"|throw\s+new\s+error\s*\(|import\s*\(\s*[\"'](?:fs|child_process|https?:)|qx[/{(|]"
     rb"|dir\.(?:entries|glob|pwd)|response\.write\s*\(|server\.execute|thread\.sleep\s*\(\s*[0-9]"
     rb"|time\.sleep\s*\(\s*[0-9])"

@@ -37,7 +37,7 @@ _KNOWN = find_here(
 _KNOWN_PLACE = find_here(
     rb"(?:https?://(?:www\.)?(?:w3\.org|apple\.com|java\.sun\.com|oasis-open\.org|docbook\.org"
     rb"|dtd\.nlm\.nih\.gov|mybatis\.org"
-    rb"|hibernate\.org|wapforum\.org)/|[a-z0-9_-]{1,40}\.dtd$|about:legacy-compat$|$)"
+    rb"|hibernate\.org|wapforum\.org)/|[a-z0-9_-]{1,40}\.dtd$|about:legacy-compat$|urn:|$)"
 )
 _INCLUDE = find(
     rb"<(?:[a-z0-9_-]{1,20}:)?include\s[^>]*?(?:\bhref|\bparse)\s*="

@@ -142,8 +142,11 @@ _LOADS = {
 }
 """Elements that load what is named by one of these attributes."""
 
+_OWN_PLACE = find_here(rb"[\s./]?[\w.-][\w./?=&%+~-]*$")
+"""An address within the site: what is loaded from there the sender has not made."""
+
 _ANIMATIONS = frozenset((b"set", b"animate", b"animatetransform", b"animatemotion"))
-_SCORE_RUNS, _SCORE_LOADS, _SCORE_BREAKS, _SCORE_ODD = 7, 6, 6, 5
+_SCORE_RUNS, _SCORE_LOADS, _SCORE_BREAKS, _SCORE_ODD, _HINT = 7, 6, 6, 5, 4
 _OPENING = b"=:(,[{ \t\r\n"
 
 
@@ -272,13 +275,13 @@ def _loading(text: bytes, name: bytes, attributes: dict[bytes, bytes], span: tup
         named = next((key for key in loads if attributes.get(key)), None)
         if named is None or attributes[named] in (b"about:blank", b"#"):
             return None
-        return _finding(
-            _SCORE_LOADS, span, "element", f"{name.decode('latin-1')} that loads by {named.decode('latin-1')}"
-        )
+        score = _SCORE_LOADS if _OWN_PLACE(attributes[named], 0) is None else _HINT
+        return _finding(score, span, "element", f"{name.decode('latin-1')} that loads by {named.decode('latin-1')}")
     if name == b"script":
         source = next((key for key in attributes if key in (b"src", b"href", b"xlink:href")), None)
         if source is not None and attributes[source]:
-            return _finding(_SCORE_RUNS, span, "element", f"script that loads by {source.decode('latin-1')}")
+            score = _SCORE_RUNS if _OWN_PLACE(attributes[source], 0) is None else _HINT
+            return _finding(score, span, "element", f"script that loads by {source.decode('latin-1')}")
         # In quotes of any kind it is a mention of the tag.
         is_mention = span[0] > 0 and text[span[0] - 1 : span[0]] == text[span[1] : span[1] + 1]
         if (
@@ -308,7 +311,8 @@ def _loading(text: bytes, name: bytes, attributes: dict[bytes, bytes], span: tup
     if name == b"link":
         kind = attributes.get(b"rel", b"").lower()
         if attributes.get(b"href") and (b"stylesheet" in kind or b"import" in kind or b"load" in kind):
-            return _finding(_SCORE_ODD, span, "element", "link that loads a style sheet or a document")
+            score = _SCORE_ODD if _OWN_PLACE(attributes[b"href"], 0) is None else _HINT
+            return _finding(score, span, "element", "link that loads a style sheet or a document")
         return None
     if name in _ANIMATIONS:
         target = attributes.get(b"attributename", b"").lower()
@@ -356,7 +360,7 @@ def _outside(text: bytes) -> Finding | None:
             )
     if _GLOBAL_HERE(text, 0) is not None:
         spans = _AFTER_COMMENT(text, 0)
-        if spans is not None and (b"*/" in text[: spans[1][0]] or b"</" in text or b"//" in text):
+        if spans is not None and (b"*/" in text[: spans[1][0]] or b"</script" in text.lower()):
             return _finding(_SCORE_ODD, spans[0], "comment or block", "ends it, then uses something global", False)
         spans = _WHOLE_CALL(text, 0)
         if spans is not None:

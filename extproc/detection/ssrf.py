@@ -147,12 +147,10 @@ def _address(
     rest = text[rest_at[0] : rest_at[1]]
     span = (scheme_at[0], rest_at[1])
     is_address = slashes[1] - slashes[0] >= 2 or scheme in (b"http:", b"https:")
-    if scheme == b"file:":
-        return (
-            _finding(_ODD_SCHEME, span, "scheme file, which reads the server's disk")
-            if slashes[1] > slashes[0]
-            else None
-        )
+    if scheme == b"file:" and slashes[1] > slashes[0]:
+        if text[rest_at[1] :].strip(b" \t\r\n\"'>)"):
+            return _finding(_HINT, span, "scheme file, in a text")
+        return _finding(_ODD_SCHEME, span, "scheme file, which reads the server's disk")
     if scheme and scheme not in _SCHEME_WEB:
         return _odd_scheme(scheme, slashes, authority, rest, span)
     if not is_address:
@@ -351,6 +349,7 @@ DETECTOR = Detector(
                     b"\\\\",
                     b"/\\",
                     b"\\/",
+                    b"file:",
                     b"http:",
                     b"https:",
                     b"file:/",

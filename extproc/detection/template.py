@@ -234,6 +234,8 @@ def _expression(text: bytes, start: int, after: int, end: int, sign: bytes, is_c
         return None
     if sign == b"{p" and inner.lower() == b"php":
         return _finding(_RUNS, span, context, "a block of PHP")
+    if (sign == b"%{" and inner[:1] == b"$") or (sign in (b"{'", b'{"') and b".__" not in inner):
+        return None  # a hash of Perl, a dictionary of Python
     reached = _REACHES(inner, 0)
     if reached is not None and not _is_code(text, inner, sign):
         return _finding(_RUNS, span, context, "reaches behind the template")

@@ -35,7 +35,19 @@ _PATH = (
 )
 _SOMETHING = rb"(?:" + _FUNCTION + rb"|" + _AXIS + rb"|" + _PATH + rb")"
 
-_BREAKS = find_here(rb"[^\"'<>\n]{0,80}[\"'][\s)\]]*(?:(?:or|and|div|mod)\b|[|=+*<>-]|!=)[\s(\"']*" + _SOMETHING)
+_WAY_OUT = rb"(?:[^\"'<>\n]{0,79}[^\"'<>\n\s=:(,\[])?[\"'][\s)\]]*"
+"""A quote that closes: one behind a blank or a sign opens a string of the text's own."""
+
+_BREAKS = find_here(
+    _WAY_OUT
+    + rb"(?:(?:(?:or|and|div|mod)\b|[|]|!=)[\s(\"']*"
+    + _SOMETHING
+    + rb"|[=+*<>-][\s(\"']*(?:"
+    + _FUNCTION
+    + rb"|"
+    + _AXIS
+    + rb"))"
+)
 _BRACKET = find_here(
     rb"[^\"'<>\n\[(]{0,60}[\"']?\s*\)*\s*\][\s)\]]*(?:/|\||\[|(?:or|and)\b)[\s(]*(?:"
     + _SOMETHING
@@ -43,7 +55,7 @@ _BRACKET = find_here(
 )
 _NUMBER = find_here(rb"\s*-?[0-9]{1,9}[\s)\]]*(?:(?:or|and)\b|\|)[\s(]*" + _SOMETHING)
 _LATER = find_here(
-    rb"[^\"'<>\n]{0,80}[\"'][\s)\]]*(?:or|and)\s+[^\n]{1,160}?[\s('\"=](?:" + _AXIS + rb"|//\*|/\*\[|name\s*\(\s*\)|"
+    _WAY_OUT + rb"(?:or|and)\s+[^\n]{1,160}?[\s('\"=](?:" + _AXIS + rb"|//\*|/\*\[|name\s*\(\s*\)|"
     rb"position\s*\(\s*\)|last\s*\(\s*\)|string-length\s*\(|count\s*\(\s*[/.@]|substring\s*\(\s*[/.@(]|"
     rb"text\s*\(\s*\)|node\s*\(\s*\)|local-name\s*\()"
 )
