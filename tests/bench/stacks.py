@@ -164,8 +164,8 @@ def _envoy_noop(place: Place, variant: str) -> Stack:
     return _await(Stack(NOOPS[variant], port, [*servers, envoy], inspects=False))
 
 
-def envoy_extproc(rules: str) -> Callable[[Place], Stack]:
-    """`extproc up` as a user types it."""
+def envoy_extproc(rules: str, transport: str = "") -> Callable[[Place], Stack]:
+    """`extproc up` as a user types it; `transport` is another one than what is shipped."""
 
     def start(place: Place) -> Stack:
         seclang_of(rules)
@@ -174,6 +174,9 @@ def envoy_extproc(rules: str) -> Callable[[Place], Stack]:
         if rules != "own":
             argv += ["--crs", str(CRS), "--paranoia", rules[-1]]
         name = f"Envoy + extproc {LABELS[rules]}"
+        if transport:
+            argv += ["--transport", transport]
+            name += f", {transport}"
         return _await(Stack(name, port, [Process(name, python("-m", "extproc", *argv), place.folder)], inspects=True))
 
     return start
@@ -302,6 +305,7 @@ STACKS: dict[str, Callable[[Place], Stack]] = {
     **{name: envoy_noop(variant) for variant, name in NOOPS.items()},
     "Envoy + extproc own rules": envoy_extproc("own"),
     "Envoy + extproc CRS PL1": envoy_extproc("crs-pl1"),
+    "Envoy + extproc CRS PL1, grpc": envoy_extproc("crs-pl1", "grpc"),
     "Envoy + extproc CRS PL2": envoy_extproc("crs-pl2"),
     "nginx alone": nginx_alone,
     "nginx + ModSecurity": nginx_modsecurity,

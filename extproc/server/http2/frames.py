@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """Section 3.4: what a client sends first."""
@@ -42,8 +42,8 @@ class Kind(IntEnum):
     CONTINUATION = 9
 
 
-class Flag(IntFlag):
-    """ACK and END_STREAM share a bit, on different kinds."""
+class Flag:
+    """Plain numbers: every frame is held against them. ACK and END_STREAM share a bit, on different kinds."""
 
     ACK = 0x1
     END_STREAM = 0x1
