@@ -10,6 +10,7 @@ from extproc.config import Config
 from extproc.events.line import human
 from extproc.events.masking import Masking
 from extproc.events.record import encode
+from extproc.events.scrubber import Scrubber
 from extproc.events.sink import STDERR, EventSink
 from extproc.model.errors import ConfigError
 from extproc.model.inspection import Inspector
@@ -64,10 +65,14 @@ class Decisions:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         for decision, masking in waiting:
+            is_told = self._lines is not None and (self._tells_all or _is_telling(decision))
+            if self._events is None and not is_told:
+                continue
+            scrubber = Scrubber(masking, decision)
             if self._events is not None:
-                self._events.write(encode(decision, masking))
-            if self._lines is not None and (self._tells_all or _is_telling(decision)):
-                self._lines.write(human(decision, masking).encode("utf-8", "backslashreplace") + b"\n")
+                self._events.write(encode(decision, masking, scrubber))
+            if self._lines is not None and is_told:
+                self._lines.write(human(decision, masking, scrubber).encode("utf-8", "backslashreplace") + b"\n")
 
 
 def _is_telling(decision: Decision) -> bool:

@@ -12,13 +12,13 @@ MAX_SHOWN_CHARS = 120
 _DEFAULT = Masking()
 
 
-def human(decision: Decision, masking: Masking = _DEFAULT) -> str:
+def human(decision: Decision, masking: Masking = _DEFAULT, scrubber: Scrubber | None = None) -> str:
     """`block 403 GET /a?q=1 route=shop rule 942100 "SQL injection" in ARGS:q matched "1 or 1=1" 412 us incident 7f...`
 
     Several matches end in `(+2 more)`. No newline at the end. Control characters are escaped: a
-    request cannot paint the terminal.
+    request cannot paint the terminal. `scrubber`: of this decision.
     """
-    scrubber = Scrubber(masking, decision)
+    scrubber = scrubber or Scrubber(masking, decision)
     words = [_verdict(decision), _shown(scrubber.text(decision.method)), _shown(scrubber.text(decision.path))]
     if decision.route:
         words.append(f"route={_shown(scrubber.string(decision.route).encode())}")
@@ -54,8 +54,7 @@ def _telling(decision: Decision) -> Match | None:
 
 
 def _shown(text: bytes) -> str:
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "backslashreplace")
-    )
+    shown = text[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "backslashreplace")
+    if not shown.isprintable():
+        shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in shown)
     return shown if len(shown) <= MAX_SHOWN_CHARS else shown[: MAX_SHOWN_CHARS - 1] + "…"

@@ -27,16 +27,17 @@ MAX_EVENT_BYTES = 65_536
 """A whole line. Beyond it matches lose logdata and tags, then the last of them are left out."""
 
 _DEFAULT = Masking()
+_to_json = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def encode(decision: Decision, masking: Masking = _DEFAULT) -> bytes:
-    """The event of a decision, ending in a newline, at most MAX_EVENT_BYTES long.
+def encode(decision: Decision, masking: Masking = _DEFAULT, scrubber: Scrubber | None = None) -> bytes:
+    """The event of a decision, ending in a newline, at most MAX_EVENT_BYTES long. `scrubber`: of this decision.
 
     Keys beside those of the schema: `rule` (the rule that decided, 0: none), `ruleset`, `policies`, `source`,
     `expired_exclusions`, `shadow` (docs/POLICY.md), and `matches_left_out` when matches did not fit.
     """
-    scrubber = Scrubber(masking, decision)
+    scrubber = scrubber or Scrubber(masking, decision)
     event = _event(decision, scrubber)
     event["matches"] = [_match(match, scrubber) for match in decision.matches]
     line = _line(event)
@@ -74,10 +75,10 @@ def _event(decision: Decision, scrubber: Scrubber) -> dict[str, Any]:
         "coverage": decision.coverage.value,
         "coverage_reason": decision.coverage_reason,
         "method": _text(scrubber.text(decision.method)),
-        "host": _text(scrubber.text(decision.host)),
+        "host": _text(scrubber.place(decision.host)),
         "path": _text(scrubber.text(decision.path)),
         "client": _cut(decision.client),
-        "route": _cut(scrubber.string(decision.route)),
+        "route": _text(scrubber.place(decision.route.encode("utf-8", "surrogateescape"))),
         "phase": int(decision.phase),
         "score": decision.score,
         "status": decision.status,
@@ -133,4 +134,4 @@ def _cut(text: str) -> str:
 
 
 def _line(event: dict[str, Any]) -> bytes:
-    return json.dumps(event, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+    return _to_json(event).encode("ascii") + b"\n"

@@ -7,6 +7,7 @@ look betrays it. So the secrets of path and matched values are collected first.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from extproc.events.masking import MASK, MAX_SCANNED_BYTES, Masking, Span, base64_texts, cover
@@ -20,6 +21,9 @@ MAX_KNOWN_SECRETS = 256
 
 MAX_SCANNED_TOTAL_BYTES = 32_768
 """Of all matched values together, what is looked through; a match on more is not shown at all."""
+
+PLACES = 256
+"""Hosts and routes that are remembered with their masks."""
 
 MAX_PARTED_BYTES = 512
 """A longer secret (a whole document behind `"token":`) is known as a whole only, not word by word."""
@@ -47,6 +51,11 @@ class Scrubber:
     def msg(self, match: Match) -> bytes:
         """The message of a match: what the rule says by itself is no secret, what macros put into it may be."""
         return match.msg if match.is_msg_fixed else self.text(match.msg)
+
+    def place(self, text: bytes) -> bytes:
+        """As `text`, for what most requests have in common: a host, a route."""
+        masked = _masked_place(self._masking, text[:MAX_SCANNED_BYTES])
+        return self._pattern.sub(MASK, masked) if self._pattern else masked
 
     def string(self, text: str) -> str:
         """The same for a text that came as str; what is no UTF-8 is escaped."""
@@ -85,6 +94,11 @@ class Scrubber:
             longest_first = sorted(known, key=len, reverse=True)[:MAX_KNOWN_SECRETS]
             # Transformations change the case of what reaches msg and logdata.
             self._pattern = re.compile(b"|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+
+@lru_cache(maxsize=PLACES)
+def _masked_place(masking: Masking, text: bytes) -> bytes:
+    return masking.mask_text(text)
 
 
 def _learn(secret: bytes, known: dict[bytes, None]) -> None:

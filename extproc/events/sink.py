@@ -2,8 +2,8 @@
 
 `write` only puts a line into a bounded queue. When the queue is full (a slow or full disk) the line
 is dropped, counted and told on stderr: an answer to a request never waits for a log. The file exists from the
-constructor on; several processes may append to it, because every line is one `write(2)` with
-O_APPEND. The thread is started after fork, by each worker for itself.
+constructor on; several processes may append to it, because each `write(2)`, with
+O_APPEND, holds whole lines. The thread is started after fork, by each worker for itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ QUEUE_LINES = 10_000
 
 QUEUE_BYTES = 32 * 1024 * 1024
 """Bytes that wait for the disk, at most."""
+
+WRITE_BYTES = 4096
+"""Lines that wait are written together up to that size, which a pipe takes in one piece (PIPE_BUF), whoever else writes
+to it: each write is a thread's turn, and takes the interpreter from whoever answers a request."""
 
 RETRY_S = 0.5
 """Pause after a failed write (disk full, pipe closed) before the same line is tried again."""
@@ -54,6 +58,7 @@ class EventSink:
         self._target = target
         self._path = None if target in (STDOUT, STDERR) else Path(target)
         self._max_file_bytes = max_file_bytes
+        self._write_bytes = min(WRITE_BYTES, max_file_bytes or WRITE_BYTES)
         self._kept_files = kept_files
         self._fd = _open(self._path) if self._path else (sys.stderr if target == STDERR else sys.stdout).fileno()
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -61,6 +66,7 @@ class EventSink:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_stopping = threading.Event()
+        self._ahead = b""
         self._is_torn = False
         self._has_reported = False
         self._told_dropped = 0
@@ -103,7 +109,7 @@ class EventSink:
         if self._thread is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
-                self.dropped += max(self._lines.qsize() - 1, 0)
+                self.dropped += max(self._lines.qsize() - 1, 0) + bool(self._ahead)
                 is_first = False  # the thread may still need the file
             if self.dropped > self._told_dropped:
                 _say(f"events: {self.dropped - self._told_dropped} lines were not written to {self._name}")
@@ -112,37 +118,62 @@ class EventSink:
             os.close(self._fd)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            while not self._put(line):
+        while lines := self._next():
+            size = len(lines)
+            while lines := self._put(lines):
                 if self._is_stopping.wait(RETRY_S):
-                    # No time left to wait for the disk: one last try, then the line is lost.
-                    if not self._put(line):
-                        self.dropped += 1
+                    # No time left to wait for the disk: one last try, then what is left is lost.
+                    self.dropped += self._put(lines).count(b"\n")
                     break
             with self._lock:
-                self._queued_bytes -= len(line)
+                self._queued_bytes -= size
 
-    def _put(self, line: bytes) -> bool:
-        """One line, in one write. A torn line (disk full in its middle) is ended and written again."""
+    def _next(self) -> bytes:
+        """One line, or as many as wait and fit WRITE_BYTES; empty at the end."""
+        line = self._ahead or self._lines.get()
+        self._ahead = b""
+        lines: list[bytes] = []
+        size = 0
+        while line is not None:
+            size += len(line)
+            if lines and size > self._write_bytes:
+                self._ahead = line
+                break
+            lines.append(line)
+            try:
+                line = self._lines.get_nowait()
+            except queue.Empty:
+                break
+        else:
+            if lines:
+                self._lines.put(None)  # read again when these are written
+        return b"".join(lines)
+
+    def _put(self, lines: bytes) -> bytes:
+        """Whole lines, in one write; what is left of them. A torn line (disk full in its middle) is ended and written
+        again."""
         try:
-            self._look_after_file(len(line))
-            data = b"\n" + line if self._is_torn else line
+            self._look_after_file(len(lines))
+            data = b"\n" + lines if self._is_torn else lines
             count = os.write(self._fd, data)
-            self._is_torn = count < len(data)
-            if self._is_torn:
-                return False
+            if count < len(data):
+                whole = data.rfind(b"\n", self._is_torn, count) + 1
+                self.written += data.count(b"\n", self._is_torn, whole)
+                self._is_torn = count > whole or (self._is_torn and not count)
+                return data[whole:] if whole else lines
+            self._is_torn = False
         except OSError as error:
             if not self._has_reported:
                 self._has_reported = True
                 _say(f"events: cannot write to {self._name}: {error.strerror}; retrying")
-            return False
+            return lines
         self._has_reported = False
-        self.written += 1
+        self.written += lines.count(b"\n")
         if self._is_dropping and self._lines.qsize() < QUEUE_LINES // 2:
             with self._lock:
                 lost, self._told_dropped, self._is_dropping = self.dropped - self._told_dropped, self.dropped, False
             _say(f"events: {self._name} takes lines again; {lost} were dropped")
-        return True
+        return b""
 
     @property
     def _name(self) -> str:

@@ -115,3 +115,24 @@ def test_base64_is_looked_into() -> None:
 def test_a_text_is_cut_at_the_limit_and_not_before() -> None:
     assert MASKING.mask_text(b"a" * MAX_SCANNED_BYTES) == b"a" * MAX_SCANNED_BYTES
     assert MASKING.mask_text(b"a" * MAX_SCANNED_BYTES + b"b") == b"a" * MAX_SCANNED_BYTES
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *(b"eyJhbGciOi.x", b"AKIAIOSFODNN7EXAMPLE", b"ASIAIOSFODNN7EXAMPLE", b"AROAIOSFODNN7EXAMPLE"),
+        *(b"AIDAIOSFODNN7EXAMPLE", b"ABIAIOSFODNN7EXAMPLE", b"ACCAIOSFODNN7EXAMPLE", b"AIza" + b"x" * 35),
+        *(b"ghp_" + b"x" * 36, b"gho_" + b"x" * 36, b"ghu_" + b"x" * 36, b"ghs_" + b"x" * 36, b"ghr_" + b"x" * 36),
+        *(
+            b"github_pat_" + b"x" * 22,
+            b"glpat-" + b"x" * 20,
+            b"xoxb-12345678",
+            b"sk_live_12345678",
+            b"pk-test-12345678",
+        ),
+        *(b"rk_live-12345678", b"sk-" + b"x" * 24, b"sk-ant-12345678", b"npm_" + b"x" * 36),
+    ],
+)
+def test_every_look_is_looked_for(secret: bytes) -> None:
+    """What is searched first, as it costs little, leaves none of them out."""
+    assert Masking().mask_text(b"see " + secret + b" there") == b"see [masked] there"

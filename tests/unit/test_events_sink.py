@@ -111,6 +111,56 @@ def test_a_torn_line_is_ended_and_written_again(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "a").read_bytes() == b'{"a\n{"a":1}\n'
 
 
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (0, b"one\ntwo\nthree\n"),
+        (2, b"on\none\ntwo\nthree\n"),
+        (4, b"one\ntwo\nthree\n"),
+        (6, b"one\ntw\ntwo\nthree\n"),
+        (13, b"one\ntwo\nthree\nthree\n"),
+    ],
+)
+def test_lines_written_together_are_torn_in_one_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, expected: bytes
+) -> None:
+    """What was whole is not written again."""
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    lengths = [room]
+    real_write = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        return real_write(descriptor, data[: lengths.pop()] if lengths else data)
+
+    monkeypatch.setattr(module.os, "write", write)
+    sink = EventSink(str(tmp_path / "a"))
+    for line in (b"one\n", b"two\n", b"three\n"):
+        sink.write(line)
+    sink.start()
+    wait_for(lambda: sink.written == 3)
+    sink.stop()
+    assert (tmp_path / "a").read_bytes() == expected
+    assert sink.dropped == 0
+
+
+def test_lines_that_wait_are_written_together_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WRITE_BYTES", 8)
+    sizes = []
+    real_write = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(module.os, "write", write)
+    sink = EventSink(str(tmp_path / "a"))
+    for line in (b"one\n", b"two\n", b"three\n", b"longer than that\n", b"4\n"):
+        sink.write(line)
+    sink.start()
+    sink.stop()
+    assert sizes == [8, 6, 17, 2]
+
+
 def test_a_disk_that_stays_full_does_not_hold_up_stop(capsys: pytest.CaptureFixture[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
