@@ -184,7 +184,7 @@ def _uploads(r: random.Random) -> Sent:
     content = r.choice(
         (
             r.randbytes(400),
-            gzip.compress(text.paragraphs(r).encode()),
+            gzip.compress(text.paragraphs(r).encode(), mtime=0),
             b"\x89PNG\r\n\x1a\n" + r.randbytes(300),
             text.paragraphs(r).encode(),
             b"%PDF-1.7\n" + r.randbytes(300),
