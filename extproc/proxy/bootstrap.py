@@ -25,7 +25,7 @@ from extproc.proxy.holes import Finding, find_holes
 from extproc.proxy.patch import lay_over
 from extproc.proxy.rate_limits import LocalLimit, render_rate_limits
 from extproc.proxy.routes import render_override, render_route
-from extproc.proxy.tree import normalise, read
+from extproc.proxy.tree import normalise, parse, read
 
 READY_PATH = "/.well-known/waf/ready"
 """Answered by Envoy itself, 200 as long as the engine is healthy (INTERFACE)."""
@@ -84,7 +84,7 @@ class ProxySettings:
 
 def render(settings: ProxySettings) -> dict[str, Any]:
     """The bootstrap as plain data. Raises ConfigError."""
-    tree: dict[str, Any] = yaml.safe_load(render_text(settings))
+    tree: dict[str, Any] = parse(render_text(settings))
     return tree
 
 
@@ -94,10 +94,11 @@ def render_text(settings: ProxySettings) -> str:
     Raises ConfigError when it would open a hole that nobody accepted in writing.
     """
     text = _fill(settings)
+    tree = parse(text)
     if settings.patch is not None:
-        tree = lay_over(yaml.safe_load(text), settings.patch, settings.patch_source)
+        tree = lay_over(tree, settings.patch, settings.patch_source)
         text = PATCHED.format(source=settings.patch_source) + yaml.safe_dump(tree, sort_keys=False, width=120)
-    risks = open_risks(settings, yaml.safe_load(text))
+    risks = open_risks(settings, tree)
     refused = [finding for finding in risks if finding.name not in settings.accepted_risks]
     if refused:
         raise ConfigError("Envoy's configuration", _refusal(refused))
