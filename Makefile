@@ -70,8 +70,8 @@ crs: .venv/dev.stamp ## the Core Rule Set's tests: in process, then through Envo
 oracle: .venv/dev.stamp ## every corpus value against libmodsecurity, PL1 and PL2
 	$(BIN)/python tests/oracle/full_run.py --paranoia 1 2
 
-fuzz: .venv/dev.stamp ## every parser and decoder (FUZZ_SECONDS=600)
-	$(BIN)/python -m tests.fuzz.fuzz_run --seconds $${FUZZ_SECONDS:-600}
+fuzz: .venv/dev.stamp ## every parser and decoder (FUZZ_SECONDS=600 FUZZ_ENGINE=plain|atheris)
+	$(BIN)/python -m tests.fuzz.fuzz_run --seconds $${FUZZ_SECONDS:-600} $(if $(FUZZ_ENGINE),--engine $(FUZZ_ENGINE))
 
 soak: .venv/dev.stamp ## constant mixed load and reloads, flat memory and descriptors (SOAK_SECONDS=1800 SOAK_RELOADS=100)
 	SOAK_SECONDS=$${SOAK_SECONDS:-1800} SOAK_RELOADS=$${SOAK_RELOADS:-100} $(PYTEST) tests/soak --timeout 7200
