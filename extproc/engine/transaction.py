@@ -477,14 +477,14 @@ class Transaction:
         self._resume = max(self._resume, variant.resume)
 
     def _is_touched(self, block: TxBlock) -> bool:
-        """Did a ctl remove a rule of the block, or a TX target of one? Would it set what is pinned?"""
-        if self._removed & block.mask or (self._pins and not block.writes.isdisjoint(self._pins)):
-            return True
-        return any(mask & block.mask and target.collection == "TX" for mask, target in self._removed_targets)
+        """Did a ctl remove a rule of the block, or a TX target of one?"""
+        return bool(self._removed & block.mask) or any(
+            mask & block.mask and target.collection == "TX" for mask, target in self._removed_targets
+        )
 
     def _run_block(self, block: TxBlock) -> None:
         tx = self.tx
-        inputs = block.inputs(tx)
+        inputs = block.inputs(tx, self._pins)
         is_known, outcome = block.recall(inputs)
         if outcome is not None:
             written, removed, resume = outcome

@@ -8,7 +8,7 @@ something else) is not remembered: then its rules run one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from extproc.actions.macro import MacroText
@@ -79,9 +79,12 @@ class TxBlock:
         self._keys = tuple(sorted(keys))
         self._memo: dict[Inputs, Outcome | None] = {}
 
-    def inputs(self, tx: dict[bytes, bytes]) -> Inputs:
-        """The values that the outcome depends on."""
-        return tuple(map(tx.get, self._keys))
+    def inputs(self, tx: dict[bytes, bytes], pins: Mapping[bytes, bytes]) -> Inputs:
+        """The values that the outcome depends on; where the block would set what is pinned, the pins as well."""
+        values = tuple(map(tx.get, self._keys))
+        if not pins or self.writes.isdisjoint(pins):
+            return values
+        return (*values, b" ".join([b"%s=%s" % pin for pin in pins.items()]))
 
     def recall(self, inputs: Inputs) -> tuple[bool, Outcome | None]:
         """(is it known?, the outcome; None: run the rules one by one)."""
@@ -95,7 +98,7 @@ class TxBlock:
         if tx is None:
             self._memo[inputs] = None
             return
-        before = dict(zip(self._keys, inputs, strict=True))
+        before = dict(zip(self._keys, inputs, strict=False))  # behind the values there may be pins
         written = {key: tx[key] for key in self._keys if key in tx and tx[key] != before[key]}
         removed = tuple(key for key in self._keys if key not in tx and before[key] is not None)
         self._memo[inputs] = (written, removed, resume)
