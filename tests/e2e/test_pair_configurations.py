@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from extproc.model.route import Beyond, Profile, Route
+from extproc.proxy.routes import render_route
 from tests.conformance.through_envoy.http2_client import ask
 from tests.conformance.through_envoy.lone_envoy import ROOT, LoneEnvoy, Tree, manager
 from tests.e2e.http2_app import Http2App
@@ -72,13 +74,23 @@ def site(
 
 
 @contextlib.contextmanager
-def shipped_file(file: Path, folder: Path, envoy: Path, app_port: int, tools: Any) -> Iterator[int]:
-    """The file as it is, but for addresses, in front of `extproc serve`."""
-    engine = f"unix:{folder}/engine.sock"
+def engine(folder: Path, tools: Any) -> Iterator[str]:
+    """`extproc serve` with the test rule; its address."""
+    address = f"unix:{folder}/engine.sock"
     (folder / "rules.conf").write_text(tools.RULES)
-    serve = [sys.executable, "-m", "extproc", "serve", "--grpc", engine, "--health", "off", "--mode", "block"]
+    serve = [sys.executable, "-m", "extproc", "serve", "--grpc", address, "--health", "off", "--mode", "block"]
     with (folder / "serve").open("wb") as said:
         process = subprocess.Popen([*serve, "--rules", str(folder / "rules.conf")], stderr=said)
+    try:
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextlib.contextmanager
+def shipped_file(file: Path, folder: Path, envoy: Path, app_port: int, tools: Any) -> Iterator[int]:
+    """The file as it is, but for addresses, in front of `extproc serve`."""
 
     def as_shipped(tree: Tree) -> None:
         shipped = yaml.safe_load(file.read_text())
@@ -92,13 +104,33 @@ def shipped_file(file: Path, folder: Path, envoy: Path, app_port: int, tools: An
         tree.clear()
         tree.update(shipped)
 
-    try:
-        with LoneEnvoy(envoy, folder, app_port, engine, as_shipped) as running:
-            tools.wait_for(lambda: tools.send(running.port).status == 200, 30, "engine")
-            yield running.port
-    finally:
-        process.terminate()
-        process.wait(20)
+    with engine(folder, tools) as address, LoneEnvoy(envoy, folder, app_port, address, as_shipped) as running:
+        tools.wait_for(lambda: tools.send(running.port).status == 200, 30, "engine")
+        yield running.port
+
+
+UNDECLARED = {
+    "stream": Route("/more", "/more", profile=Profile.STREAM),
+    "the rest passes": Route("/more", "/more", profile=Profile.UPLOAD, body_limit_bytes=1024, beyond=Beyond.PASS),
+}
+
+
+@pytest.mark.parametrize("kind", UNDECLARED)
+def test_a_route_that_the_engine_was_not_told_of_is_closed(
+    envoy_binary: Path, app: Any, tools: Any, tmp_path: Path, kind: str
+) -> None:
+    """Envoy alone cannot lower the inspection: the engine refuses to work, and the request with it."""
+
+    def add_route(tree: Tree) -> None:
+        manager(tree)["route_config"]["virtual_hosts"][0]["routes"].insert(0, render_route(UNDECLARED[kind], False))
+
+    with engine(tmp_path, tools) as address, LoneEnvoy(envoy_binary, tmp_path, app.port, address, add_route) as envoy:
+        tools.wait_for(lambda: tools.send(envoy.port).status == 200, 30, "engine")
+        app.forget()
+        assert tools.send(envoy.port, "POST", "/more", b"x=1", FORM).status == 503
+        assert tools.send(envoy.port, "POST", "/a", b"x=1", FORM).status == 200
+        assert [seen["path"] for seen in app.seen()] == ["/a"]
+        assert "profile-mismatch" in (tmp_path / "serve").read_text()
 
 
 CLEAN: dict[str, tuple[str, str, Any, dict[str, str]]] = {
