@@ -14,7 +14,7 @@ from extproc.server.exchange import Terms
 from extproc.server.health import Health
 from extproc.server.health_port import HealthPort
 from extproc.server.pages import Held
-from extproc.server.scheduler import Scheduler
+from extproc.server.scheduler import QUIET_US, Scheduler
 from extproc.server.settings import ServerSettings
 from extproc.server.streams import SERVICE, Streams
 
@@ -50,7 +50,7 @@ class App:
     def __init__(self, settings: ServerSettings, inspector: Inspector, address: str) -> None:
         self._settings = settings
         self._address = address
-        self.scheduler = Scheduler()
+        self.scheduler = Scheduler(QUIET_US if settings.transport == "grpc" else 0)
         self.streams = Streams(inspector, Terms(settings, self.scheduler), settings.max_streams)
         self.health = Health((SERVICE,))
         self._transport = make_transport(settings, self.streams, self.health)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -160,3 +161,19 @@ async def test_a_fault_at_refusal_is_raised() -> None:
 
     with pytest.raises(RuntimeError):
         await scheduler.finish(begin(steps("a", 1000, log, clock)), deadline(clock, 4_000), refuse)
+
+
+async def test_without_a_quiet_time_the_loop_turns_once_or_twice_between_two_slices() -> None:
+    scheduler, counted, log = Scheduler(quiet_us=0), 0, list[int]()
+
+    def work() -> Steps:
+        for _ in range(5):
+            log.append(counted)
+            yield
+        return DONE
+
+    finished = asyncio.ensure_future(scheduler.finish(begin(work()), deadline(Clock()), lambda: LATE))
+    while not finished.done():
+        counted += 1
+        await asyncio.sleep(0)
+    assert all(1 <= after - before <= 2 for before, after in itertools.pairwise(log[1:])), log
