@@ -12,7 +12,7 @@ export CRS_DIR
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-official lint format gen conformance crs oracle fuzz soak bench bench-pair detect k8s image check clean
+.PHONY: help run test test-official lint format gen conformance crs oracle fuzz soak bench bench-pair detect steer k8s image check clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ bench-pair: .venv/dev.stamp ## whole stacks, all processes counted
 detect: .venv/dev.stamp ## what is caught, what is blocked wrongly, what it costs (CORPUS_DIR, CRS_DIR)
 	-@$(MAKE) --no-print-directory .venv-bench/stamp
 	$(BIN)/python -m tests.detect.run
+
+steer: .venv/dev.stamp ## policies, modes, shadow rules, metrics, status, report and allow on a running pair
+	$(PYTEST) tests/e2e/test_pair_policy.py tests/e2e/test_pair_numbers.py tests/e2e/test_pair_review.py \
+		tests/e2e/test_pair_doctor.py tests/e2e/test_pair_events.py tests/unit/test_telemetry.py tests/unit/test_review.py
 
 k8s: .venv/dev.stamp ## manifests against schemas; the image built and its pod run
 	$(PYTEST) tests/k8s
