@@ -44,7 +44,7 @@ PATCHED = """# Envoy 1.40 in front of one app, asking the extproc engine about e
 """
 
 ACCEPTED = "# Accepted in writing:"
-"""Begins the line of a rendered file that tells of an open hole."""
+"""Begins the line of a rendered file that tells of a hole that may be open, and is or is not."""
 
 _ITEMS = re.compile(r"( *- )\*\$\{(\w+)\}")
 
@@ -102,7 +102,10 @@ def render_text(settings: ProxySettings) -> str:
     refused = [finding for finding in risks if finding.name not in settings.accepted_risks]
     if refused:
         raise ConfigError("Envoy's configuration", _refusal(refused))
-    accepted = "".join(f"{ACCEPTED} {finding.told}.\n" for finding in risks)
+    told = [finding.told for finding in risks]
+    closed = [name for name in settings.accepted_risks if name not in {finding.name for finding in risks}]
+    told += [f"{name}, which nothing opens; take the acceptance out" for name in closed]
+    accepted = "".join(f"{ACCEPTED} {line}.\n" for line in told)
     first, _, rest = text.partition("\n")
     return f"{first}\n{accepted}{rest}"
 

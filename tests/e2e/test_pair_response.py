@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.conformance.through_envoy.streams import peak_bytes
+
 pytestmark = pytest.mark.envoy
 
 KIB = 1024
@@ -146,6 +148,16 @@ def test_a_stream_of_events_is_not_held_back(watched: Any, talking: TalkingApp, 
             assert piece, answer
             answer += piece
     talking.go_on.set()
+
+
+def test_a_download_is_not_held(watched: Any, talking: TalkingApp) -> None:
+    """48 MiB of a type that is not read pass through; nobody keeps more than a few of them."""
+    family = [watched.envoy(), *watched.workers()]
+    before = {pid: peak_bytes(pid) for pid in family}
+    answer = watched.send(path=f"/?type=video/mp4&size={48 * KIB * KIB}", timeout=60)
+    assert len(answer.body) == 48 * KIB * KIB + 2
+    grown = {pid: peak_bytes(pid) - before[pid] for pid in family}
+    assert max(grown.values()) < 24 * KIB * KIB, grown
 
 
 def test_envoys_own_answers_are_not_the_apps(watched: Any, talking: TalkingApp, tools: Any) -> None:

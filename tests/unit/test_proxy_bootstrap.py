@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import re2
 
 from extproc.model.errors import ConfigError
 from extproc.model.route import Beyond, Profile, Route
 from extproc.proxy.binary import find_envoy
 from extproc.proxy.bootstrap import READY_PATH, ProxySettings, render, render_text
 from extproc.proxy.rate_limits import LimitedPlace, LocalLimit
+from extproc.proxy.routes import AMBIGUOUS, render_route
+from extproc.server.upgrade import AMBIGUOUS as AMBIGUOUS_MARKS
+from extproc.server.upgrade import is_ambiguous
 
 ROOT = Path(__file__).parents[2]
 
@@ -149,6 +153,43 @@ def test_the_engine_may_ask_for_these_modes_and_no_other(name: str) -> None:
     found = settings["allowed_override_modes"]
     assert [tuple(mode[field] for field in (*fields, "response_trailer_mode")) for mode in found] == OVERRIDES[name]
     assert {len(mode) for mode in found} == {5}
+
+
+MARKS = [mark.decode() for mark in AMBIGUOUS_MARKS]
+PLAIN_PATHS = ["/ws", "/ws/a.b", "/ws/a%20b", "/ws?a=;", "/ws?next=/../x%2f", "/%c3%a4", "/ws/~a!$&'()*+,=:@b"]
+
+
+@pytest.mark.parametrize("path", [*(f"/ws/{mark}/a" for mark in MARKS), *(f"/ws{mark.upper()}?a=b" for mark in MARKS)])
+def test_no_relaxed_route_takes_a_path_that_may_mean_another(path: str) -> None:
+    """What the engine takes for ambiguous, Envoy's routes do as well, in the language of its patterns."""
+    assert is_ambiguous(path.encode())
+    assert re2.fullmatch(AMBIGUOUS, path)
+
+
+@pytest.mark.parametrize("path", PLAIN_PATHS)
+def test_a_plain_path_is_no_other(path: str) -> None:
+    assert not is_ambiguous(path.encode())
+    assert not re2.fullmatch(AMBIGUOUS, path)
+
+
+@pytest.mark.parametrize(
+    ("host", "authority", "fits"),
+    [
+        ("a.com", "a.com", True),
+        ("a.com", "A.com:8080", True),
+        ("a.com", "b.a.com", False),
+        ("a.com", "a.com.evil.org", False),
+        ("a.com", "axcom", False),
+        ("*.a.com", "b.a.com", True),
+        ("*.a.com", "c.b.a.com:1", True),
+        ("*.a.com", "a.com", False),
+        ("*.a.com", "evil.org:80.a.com", False),
+    ],
+)
+def test_a_host_is_the_whole_name(host: str, authority: str, fits: bool) -> None:
+    [header] = render_route(Route("r", "/", host), False)["match"]["headers"]
+    assert header["name"] == ":authority"
+    assert bool(re2.fullmatch(header["string_match"]["safe_regex"]["regex"], authority)) is fits
 
 
 def test_responses_only_when_asked_for() -> None:

@@ -332,8 +332,9 @@ def test_what_opens_a_hole_is_refused_with_the_sentence_that_says_so() -> None:
 def test_what_is_accepted_in_writing_is_rendered_and_told() -> None:
     text = render_text(dataclasses.replace(SETTINGS, routes=PASSING, accepted_risks=("partial-body", "fail-open")))
     told = [line for line in text.splitlines() if line.startswith("# Accepted in writing: ")]
-    assert len(told) == 1
+    assert len(told) == 2
     assert HOLES["partial-body"].opens in told[0]
+    assert told[1].endswith("fail-open, which nothing opens; take the acceptance out.")
 
 
 MANAGER = "envoy.filters.network.http_connection_manager"
