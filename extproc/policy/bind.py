@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,11 @@ DETECTION_KEYS = (b"detection_threshold",)
 FIELD_SCORES = {"text": 6, "markdown": 6, "prompt": 7, "code": 8}
 """What is expected in a field → the score that a detector's finding needs there. 5 is the default; a sentence about
 an attack gets 5, the attack itself 6 and more; 8 and 9 are complete and dangerous in any place."""
+
+MAX_UNKNOWN = 16
+"""Names of policies that are not there, told once each; more are not told."""
+
+_log = logging.getLogger(__name__)
 
 FIELDS = "fields."
 """Begins the dotted keys of fields."""
@@ -80,10 +86,13 @@ class Binder:
         self._base = base
         self._merger = Merger(policy)
         self._bound: dict[tuple[str, tuple[str, ...]], _Bound] = {}
+        self._unknown: set[str] = set()
         self._check()
 
     def treat(self, head: RequestHead, now: float) -> Treatment:
         """How this exchange is treated. `now`: seconds since 1970."""
+        if head.policy and not self._merger.knows(head.policy):
+            self._tell_unknown(head.policy)
         effective, host, path = self._merger.fit(head.policy, head.route, head.authority, head.path)
         route = head.route if head.route in self._base.bodies_by_route else ""
         bound = self._bound.get((route, effective.names))
@@ -110,6 +119,12 @@ class Binder:
                 rules = self._base.plans[profile].ruleset.mode
                 found.append((scope.name, asked, Mode.weakest(asked, self._base.mode, rules)))
         return found
+
+    def _tell_unknown(self, name: str) -> None:
+        """Once per name: a route of an Envoy that is not ours may ask for what this file never had."""
+        if name not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
+            self._unknown.add(name)
+            _log.warning("%s: Envoy asks for the policy %r, which there is not; defaults hold", self.policy.file, name)
 
     def _bind(self, effective: Effective, route: str) -> _Bound:
         if len(self._bound) >= MAX_REMEMBERED_TERMS:

@@ -19,7 +19,7 @@ from extproc.model.errors import PolicyErrors
 from extproc.model.inspection import LATE
 from extproc.model.message import Address, RequestHead, ResponseHead
 from extproc.model.verdict import Coverage, Decision, Mode, Outcome, Verdict
-from extproc.policy.bind import Base, Binder
+from extproc.policy.bind import MAX_UNKNOWN, Base, Binder
 from extproc.policy.client import MAX_HOPS, client_of
 from extproc.policy.load import load_policy
 from extproc.replay.run import drive
@@ -159,6 +159,16 @@ def test_policies_of_a_request(make: Make) -> None:
     verdict, decision = made.send(b"/api/x?q=attack")
     assert (verdict.outcome, decision.policies) == ("block", ("defaults", "api"))
     assert made.send(b"/x/..;/api/x?q=attack")[0].outcome == "block"  # read as /api/x by some apps: the strict reading
+
+
+def test_a_policy_that_there_is_not_is_told_once(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    made = make("defaults: {mode: monitor}\n")
+    for name in ["chekout", "chekout", *(f"n{number}" for number in range(2 * MAX_UNKNOWN))]:
+        _, decision = made.send(policy=name)
+        assert (decision.policies, decision.mode) == (("defaults",), "monitor")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == MAX_UNKNOWN
+    assert "asks for the policy 'chekout', which there is not; defaults hold" in told[0]
 
 
 EXCLUSIONS: list[tuple[str, dict[str, Any], bool]] = [
