@@ -23,6 +23,7 @@ import re
 from collections.abc import Iterator
 
 from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.scan import seeker
 from extproc.detection.sql_reader import Reader
 from extproc.detection.sql_tokens import DANGEROUS, FUNCTIONS, Token
 
@@ -32,13 +33,43 @@ JOINTS_LIMIT = 12
 _QUOTED = re.compile(
     rb"['\"`](?=[\x00-\x20)\\%\]]{0,16}(?:(?:or|and|xor|not|union|except|intersect|minus|like|rlike|regexp|in|is|between"
     rb"|having|order|group|limit|procedure|into|div|mod|where|select|case|if|sounds|glob|collate|as|from|offset|exec"
-    rb"|waitfor|insert|update|delete|drop|alter|create)(?![a-z])|[-+*/|&^=<>;,#%!~.(]|[0-9@\"'`]|\Z))",
+    rb"|waitfor|insert|update|delete|drop|alter|create)(?![a-z])|[-+*/|&^=<>;,#!~]|%[\x00-\x20]*[0-9'\"]"
+    rb"|\([\x00-\x20(]{0,8}select))",
     re.IGNORECASE,
 )
+_LOGIC_BEHIND = (
+    # What could be compared: a literal, a comment, a subselect, or a name with an operator behind it.
+    rb"[\x00-\x20\xa0(!~+-]{0,16}(?:not[\x00-\x20(]+|binary[\x00-\x20]+)?[\x00-\x20(]{0,8}(?:[0-9'\"@`.]|/\*|--|#"
+    rb"|(?:select|exists|true|false|null|case|if)\b|[a-z_][\w.$]*[\x00-\x20`]{0,8}(?:[=<>!(|/*+]|-[0-9]|in[\x00-\x20]*\("
+    rb"|is[\x00-\x20]+(?:not|null|true)|(?:not[\x00-\x20]+)?(?:like|between|regexp|rlike|glob)[\x00-\x20(]*(?:[0-9'\"]|binary)))"
+)
+_REST_BARE = (
+    rb"(?:union|except|intersect|minus)(?:[\x00-\x20\xa0(+]|/\*|all|distinct|select|$)"
+    rb"|(?:order|group)(?:[\x00-\x20\xa0+]|/\*)+[^a-z]*by[^a-z]"
+    rb"|(?:having|where|limit)[\x00-\x20\xa0(]{1,8}(?:[0-9'\"@]|not |/\*|[a-z_][\w.]*[\x00-\x20]*[=<>!(]|null|true)"
+    rb"|procedure[\x00-\x20]+analyse|into[\x00-\x20]+(?:out|dump)file"
+    rb"|(?:like|rlike|regexp|between|in)[\x00-\x20]*(?:[(0-9'\"]|[a-z_]+\()"
+)
+_AFTER_SIGN = (
+    rb";[\x00-\x20\xa0;(]{0,16}(?:[a-z]|/\*)|,[\x00-\x20]{0,4}(?:\([\x00-\x20(]{0,4}(?:select|case)|iif|if\()"
+    rb"|\)[\x00-\x20)]{0,8}(?:or|and|union|;|--|\|\|)"
+)
+_is_bare_in = seeker(
+    rb"(?:(?:^|[^a-z_.$-])(?:or|and|xor)|&&|\|\|)"
+    + _LOGIC_BEHIND
+    + rb"|(?:^|[^a-z_.$-])(?:"
+    + _REST_BARE
+    + rb")|"
+    + _AFTER_SIGN
+)
 _BARE = re.compile(
-    rb"(?<![a-z_.$-])(?:or|and|xor|union|except|intersect|minus|having|order|group|limit|procedure|into|like|rlike|regexp"
-    rb"|between|where|in)(?![a-z_:-])|&&|\|\||;|,(?=[\x00-\x20]{0,4}(?:\([\x00-\x20(]{0,4}(?:select|case)|iif|if\())"
-    rb"|\)(?=[\x00-\x20)]{0,8}(?:or|and|union|;|--|\|\|))",
+    rb"(?:(?<![a-z_.$-])(?:or|and|xor)(?![a-z_:-])|&&|\|\|)(?="
+    + _LOGIC_BEHIND
+    + rb")|(?<![a-z_.$-])(?=(?:"
+    + _REST_BARE
+    + rb"))[a-z]+|(?="
+    + _AFTER_SIGN
+    + rb").",
     re.IGNORECASE,
 )
 _NAMED_CALL = re.compile(rb"(?<![\w$@.])[a-z_][\w.$]*+(?=[\x00-\x20]{0,4}\()", re.IGNORECASE)
@@ -46,6 +77,13 @@ _CALLING = re.compile(rb"(?<![\w$])(?:waitfor[\x00-\x20]+(?:delay|time)|case[\x0
 _AMBIGUOUS = frozenset((b"exp", b"dump", b"elt", b"polygon", b"rlike"))
 """Dangerous only inside an expression that breaks out; elsewhere they are mathematics or words."""
 
+_is_called_in = seeker(
+    rb"(?:\b|_)(?:waitfor[\x00-\x20]+(?:delay|time)|case[\x00-\x20]+when|(?:[\w.]+\.sleep|i?if|"
+    + b"|".join(re.escape(name) for name in sorted(DANGEROUS - _AMBIGUOUS))
+    + rb")[\x00-\x20]{0,4}\()"
+)
+
+_SELECT = re.compile(rb"select|case[\x00-\x20]|sleep|benchmark|waitfor", re.IGNORECASE)
 _STATEMENT = re.compile(
     rb"[\x00-\x20(;]{0,16}(?:select|insert|update|delete|drop|alter|create|truncate|exec|execute|declare|waitfor|shutdown|"
     rb"grant|backup|merge|replace|load|call|begin|union|handler)(?![a-z])",
@@ -74,8 +112,11 @@ def detect(text: bytes, place: Place) -> Finding | None:
     """The strongest finding."""
     best: Finding | None = None
     joints = 0
+    has_comment = b"--" in text or b"#" in text or b"/*" in text
     for match in _QUOTED.finditer(text):
         at = match.start()
+        if text[at + 1 : at + 2] == b"," and not has_comment and not _SELECT.search(text):
+            continue  # a list
         if not _may_close(text, at):
             continue
         joints += 1
@@ -87,14 +128,14 @@ def detect(text: bytes, place: Place) -> Finding | None:
     if best is not None and best.score >= 7:
         return best
     joints = 0
-    for match in _BARE.finditer(text):
+    for match in _BARE.finditer(text) if _is_bare_in(text) else ():
         joints += 1
         if joints > JOINTS_LIMIT:
             break
         finding = _bare(text, match.start())
         if finding is not None and (best is None or finding.score > best.score):
             best = finding
-    for match in (*_calls(text), *_CALLING.finditer(text)):
+    for match in (*_calls(text), *_CALLING.finditer(text)) if _is_called_in(text) else ():
         joints += 1
         if joints > 2 * JOINTS_LIMIT:
             break
@@ -110,8 +151,6 @@ def detect(text: bytes, place: Place) -> Finding | None:
 
 def _calls(text: bytes) -> Iterator[re.Match[bytes]]:
     """Where one of the functions is called that count wherever they stand."""
-    if b"(" not in text:
-        return
     for match in _NAMED_CALL.finditer(text):
         name = match[0].lower()
         if (name in DANGEROUS and name not in _AMBIGUOUS) or name in (b"if", b"iif") or name.endswith(b".sleep"):

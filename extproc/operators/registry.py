@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from extproc.detection import (
     code,
+    command,
     graphql,
     header,
     include,
@@ -53,6 +54,7 @@ OPERATORS: dict[str, Compile] = {
     "contains": compile_contains,
     "containsword": compile_contains_word,
     "detectcode": detector_operator("detectCode", code.DETECTOR),
+    "detectcommand": detector_operator("detectCommand", command.DETECTOR),
     "detectgraphql": detector_operator("detectGraphQL", graphql.DETECTOR),
     "detectheader": detector_operator("detectHeader", header.DETECTOR),
     "detectinclude": detector_operator("detectInclude", include.DETECTOR),

@@ -1,0 +1,397 @@
+"""Shell commands: the value ends the word it was put in, and what follows is a command with a fitting argument.
+
+A text is cut where a shell begins anew (`;`, `|`, `&`, a line break, `$(`, a back quote), what hides a word from a
+filter is undone (empty quotes, backslashes, `$IFS`, `$@`, `[c]at`, `{cat,x}`, carets), and the first word of each piece
+is looked up. A name alone is no proof, for most are words: what counts is an argument of the kind that the command
+takes, or the end of the piece.
+
+Where the piece stands decides how much it counts. At the start of the value, or behind one word (an address, a file
+name), nothing but an attack looks like that. In running text a `;` is punctuation, a `|` draws tables, a back quote is
+Markdown, and whole command lines are what people ask about: there only what attacks run counts (reading `/etc/passwd`,
+a shell with its ends in a socket). A command that breaks out of nothing is a hint at most, unless it is of that kind.
+"""
+
+from __future__ import annotations
+
+import re
+
+from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.scan import seeker
+
+PIECES_LIMIT = 60
+"""Pieces of one text that are looked at, of those that begin like a command."""
+
+SHORT_BYTES = 160
+"""A text with line breaks up to here may be a value with a command behind it; a longer one is a text."""
+
+PIECE_LIMIT_BYTES = 256
+"""Of each piece; a command and its first arguments are shorter."""
+
+_END = re.compile(rb"[;|`\r\n)]|&(?!>)|(?<![0-9>])&")
+_BLANKS = re.compile(
+    rb"\$\{?IFS\}?(?:\$[0-9@*]|\$\{[0-9@*]\}|%[?*]+\})?|\$\{IFS[^}]{0,12}\}|\{\\t\}|(?<=[\w'\"])<(?=[/~.\w])", re.I
+)
+_HIDING = re.compile(rb"''|\"\"|\$@|\$\*|\$\{[@*]\}|\$[1-9](?![0-9])|\$\{[1-9]\}|\^(?=[\w^/])|\$\(\)|``")
+_BRACKETED = re.compile(rb"\[([\w/])\]")
+_BRACES = re.compile(rb"\{[\w/.-]+(?:,[^,{}\s]*)+\}")
+_FIRST = re.compile(
+    rb"[\s@(!{'\"-]*(?:(?:sudo|exec|nohup|env|command|busybox|time|eval|start|call|then|do|xargs)\s+(?:-\S+\s+|/\w\s+)*)*"
+    rb"(/?(?:[\w.*?~-]+/){0,6})([\w.+?*-]{1,40})(.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_SHELLSHOCK = re.compile(rb"[\s'\"]*\(\s*\)\s*\{[^{}]{0,64}(?:;|\}\s*>)[^{}]{0,64}\}\s*;|\s*\(\)\s*\{\s*_;?\s*\}\s*>")
+_FOLDERS = re.compile(rb"(?:/(?:usr|local|opt|s?bin|system|windows|[*?]+)/?)*/?(?:[\w?*]{1,8}/)*", re.IGNORECASE)
+_WILD = re.compile(rb"/(?:[usr?*]{1,3}/)?(?:[sb?*][bi?*][n?*]?|[?*]{2,4})/[\w?*]{1,10}$")
+
+# What an argument may be.
+_FLAG = re.compile(rb"\s*(?:--?[a-zA-Z]|/[a-zA-Z?]\w{0,10}(?:\s|$|:))")
+_PATH = re.compile(
+    rb"\s*(?:-\S{1,12}\s+|/[a-zA-Z]\s+|[0-9]{1,6}\s+){0,3}[\"']?(?:/(?:[\w.*?-]|$)|~/?|\.{1,2}/|[a-zA-Z]:(?:[\\/\"]|$)|\\\\|%\w+%|\$HOME|\*(?:\s|$)|"
+    rb"[\w-]{1,40}\.(?:txt|php|conf|cfg|ini|log|sh|asp|aspx|jsp|py|pl|env|bak|sql|xml|db|key|pem|htaccess|passwd)\b)",
+    re.IGNORECASE,
+)
+_SYSTEM = re.compile(
+    rb"/etc/(?:\s|$|passwd|shadow|group|hosts|issue|sudoers|\*|[pshg?*]{1,10})|/proc/|/root|/var/(?:log|www|mail|spool)|/bin/|/dev/(?:tcp|udp)|"
+    rb"\.ssh/|/\.aws|[a-z]:[/\\]+(?:windows|winnt|boot\.ini|users|inetpub)|win\.ini|boot\.ini|%systemroot%|%windir%|/home/|"
+    rb"/\?{2,}/|/flag\b|wp-config|\.htpasswd|\.env\b|/run/secrets",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(rb"\s*[\"']?[0-9]{1,6}[smhd]?[\"']?\s*(?:$|[\])}#'\"])")
+_ADDRESS = re.compile(
+    rb"(?:\s+-\S{1,12}(?:\s+[0-9]{1,6})?|\s+/\w(?:\s+[0-9]{1,6})?){0,4}\s+[\"']?(?:(?:https?|ftp|tftp|dict|gopher|ldap)://|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|"
+    rb"(?:[a-z0-9-]{1,63}\.){1,6}[a-z]{2,24}|localhost|\$\(|\$\{?\w|`|0x[0-9a-f]{8})",
+    re.IGNORECASE,
+)
+_NOTHING = re.compile(rb"\s*[)\]}'\"#]{0,3}\s*(?:#.*|--.*|%00|\x00.*|\\n|\\r)?$", re.DOTALL)
+_OUTPUT = re.compile(
+    rb"\s*[\"']?[\w$@%{}.:\"'\\-]*\s*(?:[0-9]?>|\$\(|`)|\s+[\"']?(?:\$[{(A-Z\w]|`|%\w+%)|\s+-[ne]+\s|\s+[\"'][^\"']{1,60}[\"']\s*$|\s+\w{4,40}\s*$"
+)
+_CODE = re.compile(rb"\s*-(?:\w+\s+-)?[a-z]*[cerni]\b|\s*(?:<<<|-\s*$)|\s+/[ck]\b", re.IGNORECASE)
+
+_TESTS = {
+    "end": _NOTHING,
+    "flag": _FLAG,
+    "path": _PATH,
+    "number": _NUMBER,
+    "address": _ADDRESS,
+    "code": _CODE,
+    "output": _OUTPUT,
+}
+
+
+def _table(*rows: tuple[str, str, str]) -> dict[bytes, tuple[bool, tuple[str, ...]]]:
+    return {
+        name.encode(): (sort == "own", tuple(arguments.split()))
+        for sort, arguments, names in rows
+        for name in names.split()
+    }
+
+
+COMMANDS = _table(
+    # (own: a name that is nothing but a command; word: a word of its own; what may follow; names)
+    (
+        "own",
+        "end flag output",
+        "whoami ifconfig ipconfig netstat systeminfo tasklist lsb_release hostnamectl iwconfig lscpu lspci",
+    ),
+    ("own", "end flag", "uname pwd arp sysinfo ver hostid printenv getent lsof nproc dmesg iptables"),
+    (
+        "own",
+        "address flag path",
+        "wget curl nslookup ncat netcat telnet ftp tftp scp rsync fetch lynx whois traceroute tracert socat",
+    ),
+    ("own", "flag address", "nc ping ping6 nmap"),
+    (
+        "own",
+        "flag path end",
+        "powershell pwsh certutil bitsadmin mshta regsvr32 rundll32 cscript wscript wmic schtasks vssadmin osascript",
+    ),
+    ("own", "code path end", "bash sh zsh ksh dash csh tcsh cmd cmd.exe powershell.exe ash"),
+    ("own", "code path", "perl python python2 python3 ruby php node lua gawk awk"),
+    (
+        "own",
+        "path flag",
+        "chmod chown chgrp mkfifo useradd userdel usermod crontab netsh xxd nl tac chattr mknod insmod",
+    ),
+    ("own", "path flag end", "ls dir"),
+    (
+        "own",
+        "path",
+        "cat rm cp mv mkdir rmdir touch grep egrep fgrep sed tar gzip unzip zcat base64 rev "
+        "od dd ln vi vim nano chroot",
+    ),
+    (
+        "word",
+        "path",
+        "less more head tail strings find sort type copy del move source open cd readlink "
+        "stat wc tee cut paste diff file",
+    ),
+    (
+        "word",
+        "end flag",
+        "id ps who last uptime df mount env set hostname date w users groups history jobs lsmod nohup",
+    ),
+    ("word", "number", "sleep timeout delay usleep"),
+    ("word", "output", "echo printf print expr"),
+    ("word", "address", "dig host ssh"),
+    ("word", "flag number", "kill killall pkill shutdown reboot halt"),
+)
+"""Name → (is it nothing but a command?, what may follow it)."""
+
+_SUB = {
+    b"net": re.compile(rb"\s+(?:user|view|localgroup|group|share|start|stop|use|session|accounts|config)\b", re.I),
+    b"reg": re.compile(rb"\s+(?:add|query|delete|save|export)\b", re.I),
+    b"netsh": re.compile(rb"\s+(?:firewall|advfirewall|interface|wlan|int|dump)\b", re.I),
+    b"sc": re.compile(rb"\s+(?:query|create|config|stop|start|delete)\b", re.I),
+    b"query": re.compile(rb"\s+(?:user|session|process)\b", re.I),
+    b"ip": re.compile(rb"\s+(?:addr?|route|link|neigh)\b", re.I),
+    b"systemctl": re.compile(rb"\s+(?:start|stop|status|restart)\b", re.I),
+    b"service": re.compile(rb"\s+\w+\s+(?:start|stop|status|restart)\b", re.I),
+    b"apt-get": re.compile(rb"\s+install\b", re.I),
+    b"docker": re.compile(rb"\s+(?:run|exec|ps)\b", re.I),
+}
+"""Commands that are told by their first argument."""
+
+_GRAVE = re.compile(
+    rb"/dev/(?:tcp|udp)/|\b(?:nc|ncat|netcat)\s+(?:-\S+\s+)*-\S*(?:e|c)\s|\b(?:ba|z|k|da)?sh\s+-i\b|\bmkfifo\s+/|\|\s*(?:/bin/)?(?:ba|z)?sh\b|"
+    rb"\b(?:nc|ncat|netcat)\s+-\S*l|\bpowershell\S*\s+-(?:e|enc|nop|w|ep|c)|\brm\s+-\w*[rf]\w*\s+/(?:\*|\s|$|\w+\s*$)|chmod\s+\+s|"
+    rb">\s*/(?:etc|var/www|root)/",
+    re.IGNORECASE,
+)
+"""What a server is taken over with: counts wherever it stands behind a separator."""
+
+_OPERAND = re.compile(rb"[\w@.:/\\%+*?=,~-]{0,64}[\"')\]]{0,3}\s{0,2}")
+"""What stands before a separator when the value is one word: an address, a name, a file."""
+
+_INTERPRETERS = frozenset((b"perl", b"python", b"python2", b"python3", b"ruby", b"php"))
+_INLINE = re.compile(rb"\s*\w+\s+-[ecr]\s*['\"]")
+_TEXT = re.compile(rb"[\s.,:-]{0,4}[A-Za-z]{2}")
+_ROW = re.compile(rb"(?:[^|\n]*\|){3}")
+
+
+_is_alone_in = seeker(
+    rb"(?:" + _SYSTEM.pattern + rb")|(?:" + _GRAVE.pattern + rb")|\A(?:" + _INLINE.pattern + rb")|\A[ '\"]*/"
+)
+_NEXT = (
+    rb"[\s\x00@(!{'\"+-]*(?:\w{0,12}[\\$^\[{?*'\"]|[/~.]|(?:sudo|exec|nohup|env|command|busybox|time|eval|start|call|then|do|xargs|"
+    + b"|".join(re.escape(name) for name in sorted({*COMMANDS, *_SUB}))
+    + rb")(?:\W|_|$))"
+)
+"""What a piece that could be a command begins with: a name, a path, or a word with something in it that hides one."""
+
+_is_cut_in = seeker(rb"(?:[;|&`\r\n]|\$\(|[<>]\()" + _NEXT)
+_CUT = re.compile(rb"(?:\|\|?|&&?|;+|\$\(|[<>]\(|`|[\r\n]+)(?=" + _NEXT + rb")", re.IGNORECASE)
+_LEAD = re.compile(rb"[\s\x00]*")
+
+
+def detect(text: bytes, place: Place) -> Finding | None:
+    """The strongest finding."""
+    if b"{" in text and _SHELLSHOCK.match(text):
+        return Finding("command", 8, (0, min(len(text), 40)), "whole value", "function definition, then commands")
+    head = text[:PIECE_LIMIT_BYTES]
+    best = _piece(text, 0, 0, "") if _is_alone_in(head) else None
+    if not _is_cut_in(text):
+        return best
+    count = 0
+    # A command on a line of its own counts only where there is hardly more than it.
+    is_short = len(text) <= SHORT_BYTES and text.count(b"\n") <= 3 and b"```" not in text
+    for cut in _CUT.finditer(text):
+        if not is_short and cut[0][:1] in b"\r\n":
+            continue
+        if cut[0] == b"`" and b"``" in text[max(cut.start() - 1, 0) : cut.end() + 1]:
+            continue  # a fence of Markdown
+        count += 1
+        if count > PIECES_LIMIT:
+            break
+        finding = _piece(text, cut.start(), cut.end(), cut[0][:1].decode("latin-1"))
+        if finding is not None and (best is None or finding.score > best.score):
+            best = finding
+    return best
+
+
+def _undo(piece: bytes) -> bytes:
+    """The piece as the shell reads it: what only hides a word is gone."""
+    if b"$" in piece or b"<" in piece or b"{" in piece:
+        piece = _BLANKS.sub(b" ", piece)
+        braces = _BRACES.match(piece.lstrip())
+        if braces:
+            piece = braces[0][1:-1].replace(b",", b" ") + piece.lstrip()[braces.end() :]
+    piece = _HIDING.sub(b"", piece)
+    if b"[" in piece:
+        piece = _BRACKETED.sub(rb"\1", piece)
+    word, blank, rest = piece.lstrip().partition(b" ")
+    word = word.replace(b"\\", b"")
+    if b"'" in word or b'"' in word:
+        # `w'h'o"am"i`; quotes around a whole word are left to the expression that reads it.
+        word = word.replace(b"'", b"").replace(b'"', b"") if word.strip(b"'\"").count(b"'") + word.count(b'"') else word
+    return word + blank + rest
+
+
+def _piece(text: bytes, cut: int, start: int, sign: str) -> Finding | None:
+    lead = _LEAD.match(text, start)
+    start = lead.end() if lead is not None else start
+    piece = text[start : start + PIECE_LIMIT_BYTES]
+    raw = piece
+    if sign in ("$", "<", ">"):
+        end = piece.find(b")")
+        piece = piece[:end] if end >= 0 else piece
+    elif sign == "`":
+        end = piece.find(b"`")
+        if end < 0:
+            return None
+        piece = piece[:end]
+    stripped = piece.lstrip(b" \t\x00\"'({")
+    close = _END.search(stripped)
+    whole_piece = piece
+    if close is not None and close.start() > 0:
+        piece = stripped[: close.start()]
+    elif close is not None:
+        return None
+    read = _undo(piece)
+    is_hidden = read.split(None, 1)[:1] != piece.split(None, 1)[:1]
+    found = _FIRST.match(read)
+    if found is None:
+        return None
+    folder, name, rest = found[1].lower(), found[2].lower(), found[3]
+    is_path = folder.endswith((b"bin/", b"bin/busybox/"))
+    if b"?" in name + folder or b"*" in name + folder:
+        if sign and _WILD.match(folder + name):
+            return _judge(text, cut, start, sign, "a path with wildcards", b"sh", True, True, raw)
+        return None
+    if folder and not is_path:
+        return None
+    known = COMMANDS.get(name.removesuffix(b".exe") if name not in COMMANDS else name)
+    sub = _SUB.get(name)
+    if sub is not None and sub.match(rest):
+        return _judge(text, cut, start, sign, name.decode("latin-1"), name, True, False, raw, "its argument")
+    if known is None:
+        return None
+    is_own, arguments = known
+    fits = next((argument for argument in arguments if _TESTS[argument].match(rest)), None)
+    if fits is None and is_path and rest[:1] in (b"", b" ", b"\t", b"'", b'"'):
+        fits = "path"
+    if fits is None and (rest[:1] in (b" ", b"\t") and _SYSTEM.search(rest)):
+        fits = "path"
+    if fits is None:
+        return None
+    if rest[:1] not in (
+        b"",
+        b" ",
+        b"\t",
+        b"<",
+        b"'",
+        b'"',
+        b")",
+        b"]",
+        b"}",
+        b"#",
+        b"\x00",
+        b"\\",
+        b">",
+        b"/",
+        b"+",
+        b"%",
+        b"$",
+        b"*",
+    ):
+        return None
+    is_grave = _SYSTEM.search(rest) is not None or _GRAVE.search(whole_piece) is not None or (is_path and bool(sign))
+    return _judge(
+        text, cut, start, sign, name.decode("latin-1"), name, is_own or is_path or is_hidden, is_grave, raw, fits
+    )
+
+
+_SAID = {
+    "end": "end", "flag": "option", "path": "path", "number": "number", "address": "address", "code": "code",
+    "output": "output", "its argument": "its argument",
+}  # fmt: skip
+_SIGNS = {
+    ";": ";",
+    "|": "|",
+    "&": "&",
+    "$": "$(",
+    "<": "<(",
+    ">": ">(",
+    "`": "back quotes",
+    "\n": "line break",
+    "\r": "line break",
+}
+
+
+def _tail_is_text(text: bytes, start: int) -> bool:
+    """Do words follow the closing back quote?"""
+    end = text.find(b"`", start)
+    return _TEXT.match(text, end + 1) is not None
+
+
+def _judge(
+    text: bytes, cut: int, start: int, sign: str, shown: str, name: bytes, is_own: bool, is_grave: bool, raw: bytes,
+    fits: str = "end",
+) -> Finding | None:  # fmt: skip
+    """How much a command at that place counts."""
+    end = min(len(text), start + len(name) + 16)
+    reason = f"{_SIGNS.get(sign, sign)}, {shown}, {_SAID[fits]}" if sign else f"{shown}, {_SAID[fits]}"
+    if not sign:
+        if not is_grave:
+            is_program = text.lstrip(b" '\"")[:1] == b"/" and fits != "its argument"
+            if is_program or (name in _INTERPRETERS and _INLINE.match(text)):
+                return Finding("command", 5, (start, end), "whole value", f"path of {reason}" if is_program else reason)
+            return None
+        is_taking = _GRAVE.search(raw) is not None
+        return Finding("command", 6 if is_taking else 5, (start, end), "whole value", reason, is_taking)
+    left = text[:cut]
+    lead = left.strip(b" \t\r\n\"'()%\x00$`;|&")
+    is_first = not lead
+    is_word = is_first or _OPERAND.fullmatch(left) is not None
+    is_single = fits in ("end", "number", "output") and not is_own
+    if sign in "\r\n":
+        if b" " in left.strip():
+            return None
+        return Finding("command", 7 if is_grave else 5 if is_own else 4, (cut, end), "line", reason, is_grave)
+    if sign == "`" and (left[-1:].isspace() or (not is_first and not is_word) or _tail_is_text(text, start)):
+        # Markdown, unless what is in it takes over.
+        score = 5 if _GRAVE.search(raw) and b" " in left else 3
+        return Finding("command", score, (cut, end), "text", reason, False)
+    is_lone = sign == "&" and text[cut : cut + 2] != b"&&" and not is_first
+    if is_lone and text[cut - 1 : cut] not in b" \t\"')" and text[cut + 1 : cut + 2] not in b" \t" and not is_grave:
+        return Finding("command", 3, (cut, end), "word", reason, False)  # `a=1&id`: a form
+    if sign == "|" and is_single and _ROW.search(text) and b" " in text:
+        return None  # a table
+    if is_first:
+        if sign == "`" and is_single and fits == "end" and not is_own and len(text.strip()) > len(name) + 2:
+            return Finding("command", 4, (cut, end), "start", reason, False)
+        return Finding("command", 7 if is_own or is_grave else 6, (cut, end), "start", reason)
+    if is_word:
+        return Finding(
+            "command",
+            7 if is_grave else 6 if is_own else 5,
+            (cut, end),
+            "word",
+            reason,
+            is_own or is_grave or b" " not in left,
+        )
+    if is_grave:
+        return Finding("command", 5, (cut, end), "text", reason, False)
+    is_at_end = len(text) - start <= 48
+    if sign == "$" and is_own and fits != "end":
+        return Finding("command", 5, (cut, end), "text", reason, False)
+    if is_own and fits in ("end",) and is_at_end and sign in ";&":
+        return Finding("command", 5, (cut, end), "text", reason, False)
+    return Finding("command", 4 if is_own else 3, (cut, end), "text", reason, False)
+
+
+_SEPARATORS = frozenset((b";", b"|", b"&", b"$(", b"`", b"<(", b">(", b"\n", b"\r"))
+_NAMES = frozenset(COMMANDS) | frozenset(_SUB)
+_STEMS = frozenset(name for name in _NAMES if not any(other != name and other in name for other in _NAMES))
+_MARKS = frozenset((b"'", b'"', b"\\", b"$", b"?", b"*", b"[", b"^", b"{"))
+_GRAVE_PARTS = frozenset(
+    b"/etc/ /proc/ /root /var/ /bin/ /dev/ .ssh/ /.aws windows winnt boot.ini users inetpub win.ini %systemroot% "
+    b"%windir% /home/ /?? /flag wp-config .htpasswd .env /run/secrets mkfifo sh +s >".split()
+) | {b" -"}
+GATE = (
+    (_SEPARATORS, _STEMS | _MARKS),
+    (_STEMS | _MARKS, _GRAVE_PARTS),
+    (frozenset((b"(",)), frozenset((b"{",)), frozenset((b";", b">"))),
+)
+
+DETECTOR = Detector("command", GATE, detect, limit_bytes=4096)
