@@ -70,9 +70,10 @@ _ABSOLUTE = re.compile(
     rb")"
 )
 
+_BARE_NAME = re.compile(rb"(?:etc/(?:passwd|shadow)|proc/self|windows/(?:win\.ini|system32))(?:$|/)")
 _PRIVATE = re.compile(
     rb"(?:[a-z]:)?/(?:(?:etc|proc|root|boot|usr/etc|var/(?:log|run|spool|lib|cache)|sys)/[a-z0-9_.-]|"
-    rb"\.(?:bash|ssh|ht|aws|git/|svn/|mysql_history|profile))"
+    rb"\.(?:bash|ssh|ht|aws|git/|svn/|mysql_history|profile|sh_history|logout))"
 )
 """As a whole value: whatever lies there is no business of a client's. Paths of sites do begin so (`/etc/designs/`)."""
 
@@ -86,22 +87,29 @@ _LOADED = re.compile(
 )
 """What pages and sources name by relative paths."""
 
+_SERVED = re.compile(
+    rb"\.(?:php[3-8]?|phtml|inc|aspx?|ashx|jspx?|cgi|cfm|conf|cnf|cfg|ini|log|bak|sql|db|htpasswd|key|pem|passwd)$|/\.[a-z_]+$"
+)
+"""What a server runs or keeps to itself: an include takes it by a relative path, a page does not."""
+
 _BREAKS = re.compile(rb"[\s\"'<>|,`*&]+")
 _STEP = re.compile(rb"\.{2,}")
 _RESTLESS = re.compile(rb"/(?:\.?/)+")
 _PARAMETERS = re.compile(rb";[^/]*(?=/|$)")
 _ODD_STEP = re.compile(rb"\.\.[\x80-\xff]{1,4}")
 _ODD_SPELLING = re.compile(rb"(?:^|/)\.{3,}/|/\.\.//")
-_CODED = re.compile(rb"0x(2e|2f|5c)")
+_CODED = re.compile(rb"(?:0x|(?<=\.\.))(2e|2f|5c)")
 _CODED_BYTES = {b"2e": b".", b"2f": b"/", b"5c": b"/"}
 
-_CLIMBS = frozenset((b"../", b"..\\", b"/..", b"\\..", b"..;", b"0x2e", b"..0x", b"..\x00")) | {
+_CLIMBS = frozenset((b"../", b"..\\", b"/..", b"\\..", b"..;", b"0x2e", b"..0x", b"..2f", b"..5c", b"..\x00")) | {
     b"..%c" % byte for byte in range(0x80, 0x100)
 }
-_NAMES = frozenset(
-    b"etc/ etc\\ proc/ proc\\ root/. var/ var\\ usr/ opt/ home/ users/ users\\ windows winnt boot.ini win.ini "
-    b"system.ini autoexec pagefile inetpub run/secrets dev/ .conf php.ini my.cnf my.ini access.log access_log "
-    b"error.log error_log web-inf id_rsa .htpasswd .htaccess wp-config.php xampp library/".split()
+_FOLDERS = b"etc proc root var usr opt home users dev boot sys library".split()
+_NAMES = frozenset(name + sign for name in _FOLDERS for sign in (b"/", b"\\", b";")) | frozenset(
+    b"windows winnt boot.ini win.ini system.ini autoexec pagefile inetpub secrets .conf php.ini my.cnf my.ini "
+    b"access.log access_log error.log error_log web-inf id_rsa .htpasswd .htaccess wp-config.php xampp "
+    b"/.bash /.ssh /.ht /.aws /.git/ /.svn/ /.mysql_history /.profile /.sh_history /.logout "
+    b"\\.bash \\.ssh \\.ht \\.aws \\.git \\.svn \\.mysql_history \\.profile \\.sh_history \\.logout".split()
 )
 _STREAMS = frozenset(b"php: phar: expect: zip: rar: ogg: glob: zlib: compress. ssh2. netdoc: jar: data: file:".split())
 GATE = ((_CLIMBS,), (frozenset((b"/", b"\\")), _NAMES), (_STREAMS,))
@@ -129,7 +137,7 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
     word = text[start:end].lower().replace(b"\\", b"/")
     is_whole = not text[:start].strip(b" \t\r\n\"'") and not text[end:].strip(b" \t\r\n\"'\x00")
     is_disguised = b"..;/" in word
-    if b"0x" in word:
+    if b"0x" in word or b"..2f" in word or b"..5c" in word:
         plain = _CODED.sub(lambda found: _CODED_BYTES[found[1]], word)
         is_disguised |= plain != word
         word = plain
@@ -175,10 +183,11 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
             if _LOADED.search(bare) or not is_whole:
                 return Finding("path", 4, (start, end), "path segment", f"{_climbs(steps)} to nothing known", False)
             return Finding("path", 6, (start, end), "path segment", _climbs(steps))
-        if is_whole and climbed and (steps == 2 or is_odd) and not _LOADED.search(bare):
+        leaves_root = word.startswith(b"/") or _SERVED.search(bare) is not None
+        if is_whole and climbed and (steps == 2 or is_odd or leaves_root) and not _LOADED.search(bare):
             return Finding("path", 5, (start, end), "path segment", _climbs(steps), False)
         return Finding("path", 3, (start, end), "path segment", _climbs(steps), False)
-    target = _ABSOLUTE.match(bare)
+    target = _ABSOLUTE.match(bare if not _BARE_NAME.match(bare) else b"/" + bare)
     if target is not None:
         reason = "absolute path of a file of the system"
         if is_whole:
