@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from extproc.cli.rehearsal import compare, rehearse
 from extproc.cli.telemetry import Telemetry
 from extproc.cli.wiring import load_inspector
 from extproc.config import DEFAULT_HEALTH, DEFAULT_METRICS, SETTINGS, Config
+from extproc.events import reload
 from extproc.events.faults import install as install_faults
 from extproc.events.masking import Masking
 from extproc.model.inspection import Inspector
@@ -23,7 +25,7 @@ from extproc.server import supervisor
 from extproc.server.generation import Attempt, Loaded
 from extproc.server.pages import Held
 from extproc.server.process import say
-from extproc.server.reloads import SharedStatus
+from extproc.server.reloads import ReloadStatus, SharedStatus
 from extproc.server.settings import ServerSettings
 
 NAME = "serve"
@@ -72,9 +74,22 @@ def run(arguments: argparse.Namespace) -> int:
         outcome = rehearse(inspector)
         return Loaded(inspector, server_settings(now), outcome, compare(outcome, attempt.baseline))
 
+    def tell(status: ReloadStatus, why: str) -> None:
+        if config.events:
+            reload.write(
+                config.events,
+                time=time.time(),
+                outcome=status.outcome,
+                why=why,
+                generation=status.generation,
+                ruleset=status.ruleset,
+                reason=status.reason,
+                rehearsal=status.rehearsal,
+            )
+
     install_faults(Masking())
     try:
-        return supervisor.run(settings, load, enter, status)
+        return supervisor.run(settings, load, enter, status, tell)
     finally:
         telemetry.close()
 

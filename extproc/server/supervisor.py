@@ -14,10 +14,10 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from extproc.model.errors import RulesetRefused, SecLangErrors
 from extproc.model.files import FilesRead
@@ -45,7 +45,17 @@ IDLE_S = 86_400.0
 """To wait when nothing is due."""
 
 
-def run(settings: ServerSettings, load: Load, enter: Enter | None = None, status: SharedStatus | None = None) -> int:
+Told: TypeAlias = Callable[[ReloadStatus, str], None]
+"""(the state after a reload that came to something or not, what had asked for it) → whoever wants to know."""
+
+
+def run(
+    settings: ServerSettings,
+    load: Load,
+    enter: Enter | None = None,
+    status: SharedStatus | None = None,
+    told: Told | None = None,
+) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP loads anew, and so does a change of what was read.
 
     `settings` say where to listen and how patient to be; workers get those that `load` returns. Raises what stops
@@ -58,7 +68,7 @@ def run(settings: ServerSettings, load: Load, enter: Enter | None = None, status
     gc.freeze()  # what generations would write to when they look for garbage among it, and so each hold for itself
     listeners = [listen(address) for address in (settings.health, settings.metrics) if address]
     try:
-        return _Supervisor(settings, load, enter, listeners, status or SharedStatus()).run()
+        return _Supervisor(settings, load, enter, listeners, status or SharedStatus(), told).run()
     finally:
         for listener in listeners:
             listener.close()
@@ -76,12 +86,14 @@ class _Supervisor:
         enter: Enter | None,
         listeners: Sequence[socket.socket],
         status: SharedStatus,
+        told: Told | None,
     ) -> None:
         self._settings = settings
         self._load = load
         self._enter = enter
         self._listeners = listeners
         self._shared = status
+        self._told = told
         self._status = ReloadStatus()
         self._watch = Watch()
         self._serving: Generation | None = None
@@ -205,7 +217,7 @@ class _Supervisor:
             say(f"reloaded in {took_s:.1f} s ({generation.why}); rules {loaded.ruleset}, {is_same}")
         if loaded.report:
             say(loaded.report)
-        self._has_served = True
+        is_reload, self._has_served = self._has_served, True
         self._note(
             generation=generation.number,
             ruleset=loaded.ruleset,
@@ -215,6 +227,8 @@ class _Supervisor:
             load_s=loaded.load_s,
             rehearsal=loaded.report,
         )
+        if self._told is not None and is_reload:
+            self._told(self._status, generation.why)
 
     def _bury(self) -> int | None:
         """Takes leave of those who ended. An exit code if that ends the server: nobody ever served."""
@@ -252,6 +266,8 @@ class _Supervisor:
         self._note(failures=self._status.failures + 1, outcome=outcome, reason=reason)
         goes_on = f"rules {self._status.ruleset} go on" if self._serving is not None else "nothing serves"
         say(f"reload {outcome} ({generation.why}), {goes_on}: {reason}")
+        if self._told is not None:
+            self._told(self._status, generation.why)
         if self._serving is None and not self._why:
             self._deaths += 1
             self._retry(generation.why)

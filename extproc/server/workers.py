@@ -41,6 +41,9 @@ BEAT_S = 1.0
 LEAVE = signal.SIGUSR1
 """To a generation and from it to its workers: others serve now; finish what you have and go."""
 
+LEAVE_APART_S = 0.1
+"""Between two workers that leave: what one of them cancels (gRPC does) is to find another one that does not."""
+
 Enter: TypeAlias = Callable[[Inspector, int], AbstractContextManager[Held | None]]
 """(inspector, worker number) → what a worker holds while it serves: event writers, metrics, pages."""
 
@@ -172,12 +175,16 @@ class Crew:
         is_leaving = number is LEAVE
         patience_s = self._settings.leave_grace_s + KILL_AFTER_S if is_leaving else self._settings.stop_limit_s
         deadline = time.monotonic() + patience_s
-        for worker in self._workers:
-            if worker.pid:
-                # One that does not serve yet has nothing to finish, and no handler of its own.
-                os.kill(worker.pid, number if worker.beat else signal.SIGKILL)
+        waiting = [worker for worker in self._workers if worker.pid]
         while any(worker.pid for worker in self._workers):
-            received = self._wait(max(0.0, deadline - time.monotonic()))
+            while waiting:
+                worker = waiting.pop(0)
+                if worker.pid:
+                    # One that does not serve yet has nothing to finish, and no handler of its own.
+                    os.kill(worker.pid, number if worker.beat else signal.SIGKILL)
+                if is_leaving:
+                    break
+            received = self._wait(LEAVE_APART_S if waiting else max(0.0, deadline - time.monotonic()))
             self._reap()
             is_over = signal.SIGTERM in received and not is_leaving
             if is_over or time.monotonic() >= deadline:

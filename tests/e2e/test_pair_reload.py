@@ -44,6 +44,10 @@ def count(pair: Any) -> int:
                for line in pair.stderr.splitlines())  # fmt: skip
 
 
+def told_reloads(pair: Any) -> list[dict[str, Any]]:
+    return [event for event in pair.events if event["schema"] == "extproc.reload/1"]
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_reloads_under_load_fail_nothing(start_pair: Any, app: Any, tools: Any, transport: str) -> None:
     # A budget that no busy machine uses up: whoever fails fails by the reload.
@@ -78,10 +82,12 @@ def test_reloads_under_load_fail_nothing(start_pair: Any, app: Any, tools: Any, 
     tools.wait_for(lambda: len(pair.generations()) == 1, WITHIN_S, "leave of the others")
     assert len(pair.workers()) == 2
     # Each request was judged whole by one rule set, and says by which.
-    events = tools.wait_for(
-        lambda: len(pair.events) == len(load.clean) + len(load.attack) and pair.events, WITHIN_S, "events"
-    )
-    assert {event["coverage"] for event in events} == {"inspected"}
+    wanted = len(load.clean) + len(load.attack) + RELOADS
+    events = tools.wait_for(lambda: len(pair.events) == wanted and pair.events, WITHIN_S, "events")
+    kinds = Counter((event["schema"], event.get("coverage", event.get("outcome"))) for event in events)
+    assert kinds == {("extproc.decision/1", "inspected"): wanted - RELOADS, ("extproc.reload/1", "serving"): RELOADS}
+    hashes = {event["ruleset"] for event in events if event["schema"] == "extproc.reload/1"}
+    assert len(hashes) == 2, "with the other rule and without"
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -139,12 +145,16 @@ def test_what_is_broken_is_told_and_the_last_good_rules_go_on(
     config = tmp_path / "waf.yaml"
     config.write_text("paranoia: 1\n")
     pair = start_pair(app.port, "--workers", "1", "--watch-seconds", "0", "--config", str(config)).await_start()
-    for name, (spoil, says, why) in BAD.items():
+    for number, (name, (spoil, says, why)) in enumerate(BAD.items()):
         told = reload(pair, tools, lambda spoil=spoil: spoil(pair.folder, config))
         assert says in told, name
         assert why.format(pair.folder) in told, name
         assert ", rules " in told, name
         assert " go on: " in told, name
+        [*_, event] = tools.wait_for(lambda number=number: told_reloads(pair)[2 * number :], WITHIN_S, "event")
+        assert (event["outcome"], event["why"]) == (says.split()[1], "SIGHUP"), name
+        assert event["reason"] in told, name
+        assert event["ruleset"] in told, name
         assert pair.send(path="/.well-known/waf/ready").status == 200, name
         assert (pair.send(path="/hello").status, pair.send(path=tools.ATTACK_PATH).status) == (200, 403), name
 

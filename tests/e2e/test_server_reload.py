@@ -83,6 +83,7 @@ def test_a_stream_ends_on_the_rules_that_it_began_with(tmp_path: Path, transport
     with reloading(tmp_path, addresses, transport=transport) as server:
         for number, address in enumerate(addresses):
             before, after = ("first", "second", "third")[number : number + 2]
+            eventually(lambda: len(server.generations()) == 1)
             with grpc.insecure_channel(address, NO_PROXY) as channel:
                 old = Stream(channel)
                 assert ruleset(old.ask(head(is_last=False))) == before
