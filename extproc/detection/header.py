@@ -52,6 +52,16 @@ _MAIL_HEADER = find_here(
     rb"|mime-version\s*:\s*1|content-type\s*:\s*(?:multipart|text|message|application)/"
     rb"|content-transfer-encoding\s*:\s*(?:base64|quoted|7bit|8bit)|subject\s*:\s*[^\r\n]+|x-mailer\s*:)"
 )
+_LATER = find(
+    rb"[^\s\r\n](?:\r\n|\r|\n)[ \t]?(?:%?0[ad]){0,2}(?:set-cookie\s*:\s*[^\s=;]{1,80}=|bcc\s*:\s*[^\r\n]{0,80}?\S@\S"
+    rb"|mime-version\s*:\s*1|content-transfer-encoding\s*:\s*(?:base64|quoted)"
+    rb"|content-type\s*:\s*(?:multipart|message)/)"
+)
+_HEADER_LINE = find_here(
+    rb"[\s>]*(?:[a-z][a-z0-9-]{1,40}\s*:|--|```|http/|(?:get|post|put|head|delete|patch)\s|[$#*-]\s|//"
+    rb"|\s*$)"
+)
+"""A line of a message, or of code and lists: what follows belongs to it."""
 _COMMAND = find(
     rb"[\r\n]\.?[\r\n]*\s*(?:mail\s+from\s*:\s*<?|rcpt\s+to\s*:\s*<?|ehlo\s+\S|helo\s+\S|starttls\b"
     rb"|vrfy\s+\S+\s*[\r\n]|quit\s*(?:[\r\n]|$)"
@@ -83,6 +93,9 @@ def detect(text: bytes, place: Place) -> Finding | None:
         first = head[spans[1][0] : spans[1][1]]
         if _SHORT(first, 0) is not None and (not first.strip() or _FIRST_LINE_HEADER(first, 0) is None):
             return Finding("header", _MAIL, spans[0], "line of a mail", "a line break, then a header of mail")
+    spans = _LATER(text, 0)
+    if spans is not None and _HEADER_LINE(text[: spans[0][0]].rpartition(b"\n")[2], 0) is None:
+        return Finding("header", _MAIL, spans[0], "line of a header", "a line break, then a header that no text has")
     spans = _COMMAND(text, 0)
     if spans is not None:
         return Finding("header", _COMMANDS, spans[0], "line of a protocol", "a line break, then a command of a server")

@@ -15,11 +15,14 @@ from extproc.detection.pattern import find_here
 
 LIMIT_BYTES = 2048
 
+BEFORE_BYTES = 72
+"""Of the text before the bracket that the expressions read; what is further ahead proves nothing."""
+
 _ATTRIBUTE = rb"[a-z][a-z0-9-]{0,60}(?:;[a-z0-9-]{1,20})?(?::[a-z0-9.-]{0,60}:?)?[~<>:]?="
 _FILTER = rb"\(*[|&!]?\(*\s?" + _ATTRIBUTE
 
 _CLOSES = find_here(
-    rb"[^()\n]{0,80}\)+\s?(?:\(+\s?[|&!]?\s?\(*\s?"
+    rb"[^()]{0,80}\)+\s?(?:\(+\s?[|&!]?\s?\(*\s?"
     + _ATTRIBUTE
     + rb"|[|&!]\s?\(*\s?"
     + _ATTRIBUTE
@@ -27,10 +30,10 @@ _CLOSES = find_here(
     + _ATTRIBUTE
     + rb"|\(\s?[|&!]\s?\)?\s*$|\(\s?[|&]\s?\(\s?[|&!]?\s*$)"
 )
-_STAR_CLOSES = find_here(rb"[^()\n]{0,80}\*\s?\)+(?:\s*(?:\x00|%00|\(|[|&!]|$|[;,#-])|\s*\)*\s*$)")
-_NUL_CLOSES = find_here(rb"[^()\n\x00]{0,80}\)+(?:\x00|%00)")
+_STAR_CLOSES = find_here(rb"[^()]{0,80}\*\s?\)+(?:\s*(?:\x00|%00|\(|[|&!]|$)|\s*\)*\s*$)")
+_NUL_CLOSES = find_here(rb"[^()\x00]{0,80}\)+(?:\x00|%00)")
 _STAR_ONLY = find_here(rb"\s*\*\s?\(\s?\)?\s?[|&!]|\s*\*\s?\(\s?[|&!]\s?\(" + _ATTRIBUTE)
-_EMPTY_FILTERS = find_here(rb"[^()\n]{0,80}\)?\(\s?[|&]\s?\)\s?\(*|[^()\n]{0,40}\)\(\s?[!|&]\(")
+_EMPTY_FILTERS = find_here(rb"[^()]{0,80}\)?\(\s?[|&]\s?\)\s?\(*|[^()\n]{0,40}\)\(\s?[!|&]\(")
 _STAR_JOINS = find_here(rb"\s*\w{0,40}\*?\s?[|&]\s?\(?" + _ATTRIBUTE + rb"\*")
 _WHOLE = find_here(rb"\s*\(\s?[|&!]\s?\(" + _ATTRIBUTE)
 _SMILEY = b":;8=-"
@@ -45,16 +48,18 @@ def detect(text: bytes, place: Place) -> Finding | None:
     if bracket >= 0 and (opening < 0 or bracket < opening):
         if bracket and text[bracket - 1] in _SMILEY:
             return None
-        spans = _CLOSES(text, 0)
+        # What stands before is the value's own text, however long.
+        start = max(0, bracket - BEFORE_BYTES)
+        spans = _CLOSES(text, start)
         if spans is not None:
             return _finding(_COMPLETE, spans[0], "filter", "closes ), then a filter of its own")
-        spans = _NUL_CLOSES(text, 0)
+        spans = _NUL_CLOSES(text, start)
         if spans is not None:
             return _finding(_COMPLETE, spans[0], "filter", "closes ), then NUL, which ends the filter")
-        spans = _STAR_CLOSES(text, 0)
+        spans = _STAR_CLOSES(text, start)
         if spans is not None:
             return _finding(_OPEN, spans[0], "filter", "a star, closes )")
-        spans = _EMPTY_FILTERS(text, 0)
+        spans = _EMPTY_FILTERS(text, start)
         if spans is not None:
             return _finding(_OPEN, spans[0], "filter", "closes ), then an empty filter")
         return None

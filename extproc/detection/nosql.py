@@ -41,12 +41,12 @@ _MEMBER_START = find_here(
     rb"[^{}\n]{0,80}[,}]\s*[\"']?\$?(?:\$where|\$or|\$and|\$nor|\$expr|\$ne|\$gt|\$regex)[\"']?\s*:"
 )
 _BREAK_SCRIPT = find_here(
-    rb"[^\"']{0,200}[\"'][\s)}\]]*(?:;|\|\||&&|,|\+)\s*(?:return\b[\s(!\"'a-z0-9_]|this\s*[.\[]|var\s+[a-z_$]+\s*="
+    rb"[^\"']*[\"'][\s)}\]]*(?:;|\|\||&&|,|\+)\s*(?:return\b[\s(!\"'a-z0-9_]|this\s*[.\[]|var\s+[a-z_$]+\s*="
     rb"|while\s*\(|sleep\s*\(|do\s*\{|db\s*\.|function\s*\(|throw\b|emit\s*\(|tojson|new\s+date"
     rb"|let\s+[a-z]|if\s*\(|for\s*\()"
 )
 _BREAK_COMPARE = find_here(
-    rb"[^\"']{0,200}[\"'][\s)]*(?:\|\||&&)\s*(?:[\"']?(\w{0,12})[\"']?\s*[=!]==?\s*[\"']?\w{0,12}|true|1|!?[\"']{2}"
+    rb"[^\"']*[\"'][\s)]*(?:\|\||&&)\s*(?:[\"']?(\w{0,12})[\"']?\s*[=!]==?\s*[\"']?\w{0,12}|true|1|!?[\"']{2}"
     rb"|\w+\.(?:match|test|length|indexof|charat|substr)\b|object\.keys|/)"
 )
 _NUMBER_SCRIPT = find_here(
@@ -54,7 +54,7 @@ _NUMBER_SCRIPT = find_here(
     rb"|db\.|true\s*(?:;|$))"
 )
 _CYPHER = find_here(
-    rb"[^\"'`]{0,200}[\"'`]\s*[})\]]*\s*(?:(?:return|union|with)\b.{0,120}?\b(?:match|call|return|load\s+csv|delete)\b"
+    rb"[^\"'`]*[\"'`]\s*[})\]]*\s*(?:(?:return|union|with)\b.{0,120}?\b(?:match|call|return|load\s+csv|delete)\b"
     rb"|(?:detach\s+)?delete\s+[a-z]|load\s+csv\s+(?:with\s+headers\s+)?from|"
     rb"(?:optional\s+)?match\s*\(|call\s+(?:db|dbms|apoc|\{)|(?:or|and)\s+[^\n]{1,60}(?:return"
     rb"|with)\s+[a-z*]|create\s*\(|merge\s*\(|set\s+[a-z]+\.[a-z]+\s*=|foreach\s*\()"
@@ -70,7 +70,7 @@ _SHELL = find(
     rb"|createuser|getusers|injection)\b\s*[.(])"
 )
 
-_CODE, _OPERATOR, _BREAKS, _WEAK = 7, 6, 6, 4
+_CODE, _OPERATOR, _BREAKS, _INSIDE = 7, 6, 6, 5
 
 
 def detect(text: bytes, place: Place) -> Finding | None:
@@ -128,6 +128,8 @@ def _operators(text: bytes, place: Place) -> Finding | None:
         is_object = text.lstrip()[:1] in (b"{", b"[") or place is Place.BODY
         if is_object or _OBJECT_START(text, 0) is not None or _MEMBER_START(text, 0) is not None:
             return _finding(_OPERATOR, spans[0], "object", "operator whose operand is true of everything")
+        if text[: spans[0][0] + 1].rstrip(b"\"' \t\r\n").endswith(b"{"):
+            return _finding(_INSIDE, spans[0], "object in a text", "operator whose operand is true of everything")
     spans = _MEMBER_START(text, 0)
     if spans is not None and text.lstrip()[:1] not in (b"{", b"["):
         return _finding(_OPERATOR, spans[0], "object", "ends the member, goes on with an operator")

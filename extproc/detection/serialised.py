@@ -19,7 +19,7 @@ _JAVA_TYPES = (
     rb"|net\.sf|ch\.qos|oracle|groovy|clojure|bsh)\.[a-z]"
 )
 
-_JAVA = find_here(rb"\s*\xac\xed\x00\x05[sturqzwpxy{|}~]")
+_JAVA = find(rb"\xac\xed\x00\x05[sturqzwpxy{|}~]")
 _JAVA_BASE64 = find(rb"(?:^|[^a-z0-9+/])(?-i:rO0AB[QSUWX])[a-z0-9+/]")
 _PHP = find(
     rb"(?:^|[;{:\s|=\"'])[oc]:\+?[0-9]{1,4}:[\"']{1,2}(?:\\?[^\"'\x00]{1,120})[\"']{1,2}:\+?[0-9]{1,4}:\{"
@@ -29,13 +29,13 @@ _PICKLE = find_here(
     rb"\x80[\x02-\x05](?:\x95.{8})?.*?(?:\x8c.{1,80}?\x93|c[a-z_.]{1,40}\n[a-z_.]{1,40}\n"
     rb"|\x8c.{1,60}\x94\x8c.{1,60}\x94\x93|r\.$|\x85|R)"
 )
-_PICKLE_TEXT = find_here(
-    rb"\s*(?:\(+[a-z]?\n?)*c(?:os|posix|nt|sys|subprocess|builtins|__builtin__|commands|platform|socket"
+_PICKLE_TEXT = find(
+    rb"(?:^|\s)(?:\(+[a-z]?\n?)*c(?:os|posix|nt|sys|subprocess|builtins|__builtin__|commands|platform|socket"
     rb"|pty|shutil|webbrowser|timeit|importlib|pickle|runpy|code|base64|copy_reg|copyreg|types|functools"
     rb"|operator)\n[a-z_.]{1,40}\n|\(i(?:os|posix|subprocess|__builtin__|builtins)\n"
 )
-_PICKLE_BASE64 = find_here(
-    rb"\s*(?-i:gASV[A-Za-z0-9+/]{3,6}AAAA|gA(?:N|J|R|S)[A-Za-z0-9+/]*(?:b3MK|b3MB|cG9zaXg|c3lzdGVt"
+_PICKLE_BASE64 = find(
+    rb"(?:^|[^a-z0-9+/])(?-i:gASV[A-Za-z0-9+/]{3,6}AAAA|gA(?:N|J|R|S)[A-Za-z0-9+/]*(?:b3MK|b3MB|cG9zaXg|c3lzdGVt"
     rb"|X19idWlsdGluX18|YnVpbHRpbnM|c3VicHJvY2Vzcw)"
     rb"|Y29zCnN5c3RlbQ|Y3Bvc2l4|KGRwMA|KGlvcw)"
 )
@@ -43,8 +43,8 @@ _RUBY = find_here(
     rb"\x04\x08[ouIcmCeUS@\[{](?:.{0,400}?)(?:o:|\x3a\x11|gem::|erb|activesupport|deprecatedinstance|@src"
     rb"|kernel)"
 )
-_RUBY_BASE64 = find_here(rb"\s*(?-i:BAho|BAhv|BAhbC|BAhVO|BAhjF)[A-Za-z0-9+/]{8}")
-_NET = find_here(rb"\s*(?:\x00\x01\x00\x00\x00\xff\xff\xff\xff\x01|(?-i:AAEAAAD/////AQAAAA))")
+_RUBY_BASE64 = find(rb"(?:^|[^a-z0-9+/])(?-i:BAho|BAhv|BAhbC|BAhVO|BAhjF)[A-Za-z0-9+/]{8}")
+_NET = find(rb"(?:\x00\x01\x00\x00\x00\xff\xff\xff\xff\x01|(?-i:AAEAAAD/////AQAAAA))")
 _NET_TYPE = find(
     rb"[\"']?(?:\$type|__type)[\"']?\s*:\s*[\"'](?:system|microsoft|newtonsoft|mscorlib"
     rb"|presentationframework|windowsbase)[.,]|<(?:objectdataprovider|resourcedictionary"

@@ -1,7 +1,7 @@
 r"""Server-side requests: an address that the server would fetch and the sender could not reach, or an odd scheme.
 
-The value must begin with an address (what stands in the middle of a sentence is a hint). Its host is read as the
-libraries that fetch read it: user names and back slashes before it, blanks and other dots in it, numbers in decimal,
+The value must begin with an address (within a sentence a plain private one is a hint). Its host is read as libraries
+that fetch read it: user names and back slashes before it, blanks and other dots in it, numbers in decimal,
 hexadecimal and octal, with one to four parts, IPv6 with IPv4 inside, names that always stand for the loopback address.
 
 - a host of the machine or of a cloud's own service (metadata), a link-local or private network: the server
@@ -25,6 +25,9 @@ LIMIT_BYTES = 8192
 
 ADDRESS_LIMIT_BYTES = 1024
 """Of an address; what is behind it is not its host."""
+
+ADDRESSES_LIMIT = 16
+"""Addresses within a text that are judged; later ones are not looked at."""
 
 HOST_LIMIT_BYTES = 255
 """Longer hosts are none (RFC 1035 2.3.4)."""
@@ -107,10 +110,8 @@ _LOCALHOST = frozenset(
 )
 _DOTTED = find_here(rb"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$")
 _NUMERIC = find_here(rb"(?:0x[0-9a-f]{1,16}|[0-9]{1,20})(?:\.(?:0x[0-9a-f]{1,16}|[0-9]{1,20})){0,3}\.?$")
-_IN_TEXT = find(
-    rb"https?://(?:169\.254\.169\.254|metadata\.google\.internal|100\.100\.100\.200|0x7f0+1|2130706433"
-    rb"|\[::1?\]|\[::ffff:)"
-)
+_BEGINS = find(rb"[\s\"'(<=,]((?:https?:|gopher:|dict:|jar:|netdoc:|tftp:|file:)[/\\])")
+_LISTED_SCHEME = find_here(rb"gopher:|dict:|netdoc:|jar:(?:http|file)")
 
 _META, _ODD_SCHEME, _HIDDEN, _PRIVATE, _HINT = 8, 6, 7, 5, 4
 _QUIET = frozenset((Place.REFERER, Place.PATH, Place.USER_AGENT, Place.NAME))
@@ -125,10 +126,30 @@ def detect(text: bytes, place: Place) -> Finding | None:
         found = _address(text, spans[1], spans[2], spans[3], spans[4])
         if found is not None:
             return found
-    inside = _IN_TEXT(text, 0)
-    if inside is not None:
-        return Finding("ssrf", _HINT, inside[0], "text", "address of the machine or of its cloud in a text", False)
-    return None
+    return _within(text)
+
+
+def _within(text: bytes) -> Finding | None:
+    """Of addresses in a text: what is hidden, a cloud's own service or an odd scheme with an inner host is no prose."""
+    best: Finding | None = None
+    position = 1
+    for _ in range(ADDRESSES_LIMIT):
+        start = _BEGINS(text, position)
+        if start is None:
+            break
+        position = start[0][1]
+        head = text[start[1][0] : start[1][0] + ADDRESS_LIMIT_BYTES]
+        spans = _ADDRESS(head, 0)
+        found = None if spans is None else _address(head, spans[1], spans[2], spans[3], spans[4])
+        if found is None:
+            continue
+        score = found.score - 1
+        if found.reason.startswith("scheme ") and _LISTED_SCHEME(head, 0) is None:
+            score = _HINT
+        if best is None or score > best.score:
+            span = (found.span[0] + start[1][0], found.span[1] + start[1][0])
+            best = Finding("ssrf", score, span, "address in a text", found.reason, False)
+    return best
 
 
 def _finding(score: int, span: tuple[int, int], reason: str) -> Finding:

@@ -35,8 +35,8 @@ _PATH = (
 )
 _SOMETHING = rb"(?:" + _FUNCTION + rb"|" + _AXIS + rb"|" + _PATH + rb")"
 
-_WAY_OUT = rb"(?:[^\"'<>\n]{0,79}[^\"'<>\n\s=:(,\[])?[\"'][\s)\]]*"
-"""A quote that closes: one behind a blank or a sign opens a string of the text's own."""
+_WAY_OUT = rb"(?:(?:[^\"'<>]*[^\"'<>\s=:(,\[])?[\"'][\s)\]]*|[^\"'<>]*[\"'][\s)\]]+)"
+"""A quote that closes. One behind a blank or a sign opens a string of the text, unless a blank or bracket follows."""
 
 _BREAKS = find_here(
     _WAY_OUT

@@ -68,10 +68,16 @@ CASES: list[tuple[str, Detector, bytes, bytes]] = [
         b"http://" + b"a" * (ssrf.HOST_LIMIT_BYTES + 1 - len(".localhost")) + b".localhost/",
     ),
     (
+        "addresses",
+        ssrf.DETECTOR,
+        b"a" + b" http://b/" * (ssrf.ADDRESSES_LIMIT - 1) + b" http://0x7f000001/",
+        b"a" + b" http://b/" * ssrf.ADDRESSES_LIMIT + b" http://0x7f000001/",
+    ),
+    (
         "bytes before a header",
         header.DETECTOR,
-        b"a. " * (header.NEAR_BYTES // 3) + b"\r\nSet-Cookie: a=b",
-        b"a. " * (header.NEAR_BYTES // 3 + 4) + b"\r\nSet-Cookie: a=b",
+        b"a. " * (header.NEAR_BYTES // 3) + b"\r\nLocation: /b",
+        b"a. " * (header.NEAR_BYTES // 3 + 4) + b"\r\nLocation: /b",
     ),
     ("depth", graphql.DETECTOR, nested(graphql.DEPTH_LIMIT + 1), nested(graphql.DEPTH_LIMIT)),
     ("aliases", graphql.DETECTOR, aliases(graphql.ALIASES_LIMIT + 1), aliases(graphql.ALIASES_LIMIT)),
