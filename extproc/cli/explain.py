@@ -21,6 +21,7 @@ from extproc.model.errors import ConfigError
 from extproc.model.verdict import Mode
 from extproc.policy.bind import Base, Binder
 from extproc.policy.load import load_policy
+from extproc.policy.model import Policy
 from extproc.replay.curl import request_of
 from extproc.replay.explain import MakeTreat, explain
 from extproc.replay.explain_incident import find_incident, recall
@@ -63,33 +64,39 @@ def run(arguments: argparse.Namespace) -> int:
     if sum(given) != 1:
         raise ConfigError("extproc explain", "give one request: --request FILE, --incident ID, or curl's arguments")
     config = resolve_arguments(arguments)
-    masking = Masking(is_enabled=not arguments.show_secrets)
+    policy = load_policy(Path(config.policy)) if config.policy else None
+    masking = _masking(policy, is_enabled=not arguments.show_secrets)
     if arguments.incident is not None:
         file = arguments.event_file or (Path(config.events) if config.events else None)
         if file is None:
             raise ConfigError("--incident", "needs --events FILE, the file that the engine wrote")
         incident = find_incident(file, arguments.incident)
-        record = recall(incident, _record(config, incident.request, masking))
+        record = recall(incident, _record(config, incident.request, masking, policy))
     else:
         request = _read_request(arguments.request, words)
         head = replace(request.head, route=arguments.route, policy=arguments.policy_name)
-        record = _record(config, replace(request, head=head), masking)
+        record = _record(config, replace(request, head=head), masking, policy)
     print(json.dumps(record) if arguments.json else lay_out(record))
     return 0
 
 
-def _record(config: Config, request: Request, masking: Masking) -> dict[str, Any]:
+def _masking(policy: Policy | None, is_enabled: bool) -> Masking:
+    if policy is None:
+        return Masking(is_enabled=is_enabled)
+    return Masking(policy.secret_names, is_enabled, policy.secret_looks)
+
+
+def _record(config: Config, request: Request, masking: Masking, policy: Policy | None) -> dict[str, Any]:
     is_asked = "mode" in config.sources
     mode = Mode(config.mode) if is_asked else ASSUMED_MODE
     source = config.sources["mode"] if is_asked else "assumed here; `up` and `serve` default to monitor"
-    return to_record(explain(_plan_maker(config), mode, request, _treat_maker(config, mode)), masking, source)
+    return to_record(explain(_plan_maker(config), mode, request, _treat_maker(config, policy, mode)), masking, source)
 
 
-def _treat_maker(config: Config, mode: Mode) -> MakeTreat:
+def _treat_maker(config: Config, policy: Policy | None, mode: Mode) -> MakeTreat:
     """The policy over whatever plan the request runs through. Raises PolicyErrors."""
-    if not config.policy:
+    if policy is None:
         return lambda plan: None
-    policy = load_policy(Path(config.policy))
 
     def make(plan: Plan) -> Treat:
         profiles = dict.fromkeys(("", config.profile), plan)

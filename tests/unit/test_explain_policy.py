@@ -60,3 +60,11 @@ def test_a_request_is_explained_as_the_policy_treats_it(
     record = explained(tmp_path, capsys, path, *flags)
     assert (record["verdict"], record["would"], record["policies"]) == (verdict, would, policies)
     assert any(words in reason for reason in record["why"]), record["why"]
+
+
+def test_what_the_policy_calls_a_secret_is_masked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "attack-0815" in json.dumps(explained(tmp_path, capsys, "/?kundennummer=attack-0815"))
+    (tmp_path / "waf.yaml").write_text(POLICY + "masking: {names: kundennummer}\n")
+    argv = ["explain", "--rules", str(tmp_path / "r.conf"), "--policy", str(tmp_path / "waf.yaml"), "--json"]
+    assert main([*argv, "--", "curl", "http://shop.example/?kundennummer=attack-0815"]) == 0
+    assert "attack-0815" not in capsys.readouterr().out
