@@ -77,4 +77,6 @@ class Decisions:
 
 def _is_telling(decision: Decision) -> bool:
     """Something for a person to look at."""
+    if decision.shadow is not None and decision.shadow.would is Outcome.BLOCK:
+        return True
     return decision.would is Outcome.BLOCK or bool(decision.matches) or decision.coverage is not Coverage.INSPECTED

@@ -22,6 +22,8 @@ def human(decision: Decision, masking: Masking = _DEFAULT, scrubber: Scrubber | 
     words = [_verdict(decision), _shown(scrubber.text(decision.method)), _shown(scrubber.text(decision.path))]
     if decision.route:
         words.append(f"route={_shown(scrubber.string(decision.route).encode())}")
+    if decision.source:
+        words.append(f"client {decision.client} is {decision.source}")
     match = _telling(decision)
     if match is not None:
         part = MASK if scrubber.hides(match) else scrubber.text(match.value[slice(*match.span)])
@@ -32,6 +34,10 @@ def human(decision: Decision, masking: Masking = _DEFAULT, scrubber: Scrubber | 
             f'matched "{_shown(part)}"' if part else "",
             f"(+{len(decision.matches) - 1} more)" if len(decision.matches) > 1 else "",
         ]
+    if decision.expired_exclusions:
+        words.append(f"an expired exclusion hides a match ({_shown(decision.expired_exclusions[0].encode())})")
+    if decision.shadow is not None and decision.shadow.would is not decision.would:
+        words.append(f"shadow rules: {decision.shadow.would.value}")
     if decision.coverage_reason:
         words.append(f"{decision.coverage.value}: {decision.coverage_reason}")
     words += [f"{decision.duration_us} us", f"incident {decision.incident}"]

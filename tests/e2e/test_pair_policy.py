@@ -193,6 +193,19 @@ def test_shadow_rules_tell_and_decide_nothing(governed: Any, tools: Any, query: 
     assert logged[0]["shadow"] == shadow
 
 
+def test_the_line_for_people_says_what_the_policy_did(governed: Any, tools: Any) -> None:
+    for path, words in (
+        ("/denied/x", "client 127.0.0.1 is denied"),
+        (f"/lapsed/x?{ATTACK}", "an expired exclusion hides a match ("),
+        ("/x?q=subtle", "shadow rules: block"),
+    ):
+        incident = event_of(governed, tools, governed.send(path=path))["incident"]
+        [line] = tools.wait_for(
+            lambda incident=incident: [line for line in governed.stderr.splitlines() if incident in line], 3.0, "line"
+        )
+        assert words in line
+
+
 def test_the_start_says_what_holds(governed: Any) -> None:
     said = governed.stderr
     assert "policy defaults: mode monitor" in said

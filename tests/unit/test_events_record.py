@@ -46,6 +46,10 @@ DECISION = Decision(
     matches=(MATCH,),
     duration_us=412,
     ruleset="9c1d",
+)
+
+GOVERNED = replace(
+    DECISION,
     policies=("defaults", "shop"),
     source="suspicious",
     expired_exclusions=("waf.yaml:4",),
@@ -64,7 +68,7 @@ def event(decision: Decision, **options: Any) -> dict[str, Any]:
 
 
 def test_keys_and_values_of_the_schema() -> None:
-    assert event(DECISION) == {
+    assert event(GOVERNED) == {
         "schema": "extproc.decision/1",
         "time": "2023-11-14T22:13:20.250000Z",
         "incident": "0123456789abcdef",
@@ -227,6 +231,11 @@ LINES = [
         replace(DECISION, matches=(replace(MATCH, variable="ARGS:password"), MATCH)),
         'block 403 GET /items?q=1 route=shop rule 942100 "SQL injection" in ARGS:password matched "[masked]" '
         "(+1 more) 412 us incident 0123456789abcdef",
+    ),
+    (
+        replace(GOVERNED, matches=()),
+        "block 403 GET /items?q=1 route=shop client 192.0.2.7 is suspicious "
+        "an expired exclusion hides a match (waf.yaml:4) shadow rules: allow 412 us incident 0123456789abcdef",
     ),
     (
         replace(DECISION, path=b"/\x1b[2J\xe2\x80\xae", matches=()),
