@@ -184,6 +184,17 @@ def test_those_who_leave_are_few_and_a_stop_waits_for_nobody_long(tmp_path: Path
             assert server.process.wait(20) == 0
 
 
+def test_the_time_of_those_who_leave_is_bounded(tmp_path: Path) -> None:
+    with reloading(tmp_path, [address := free_address()], leave_grace_s=0.5) as server, open_channels() as channels:
+        channels.append(grpc.insecure_channel(address, NO_PROXY))
+        stuck = Stream(channels[0])
+        stuck.ask(head(is_last=False))
+        server.reload("second")
+        assert stuck.call.code() is not grpc.StatusCode.OK
+        eventually(lambda: len(server.generations()) == 1)
+        assert asked(address) == "second"
+
+
 @contextmanager
 def open_channels() -> Iterator[list[grpc.Channel]]:
     channels: list[grpc.Channel] = []
