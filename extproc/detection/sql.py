@@ -335,7 +335,8 @@ def _quoted(text: bytes, at: int) -> Finding | None:
         if reader.text() == b"procedure" and reader.text(1) == b"analyse":
             return _finding(7, at, reader, context, opening, "E", "procedure analyse")
         return None
-    if kind in ("X", "D", "N") and reader.statement():
+    is_same_line = b"\n" not in text[at : reader.stream[reader.at].start]
+    if kind in ("X", "D", "N") and is_same_line and reader.statement():
         return _finding(7 if kind == "X" else 6, at, reader, context, opening, "E")
     if (
         kind in ("E", "(")
@@ -359,6 +360,8 @@ def _operator(text: bytes, at: int, reader: Reader, quote: bytes, context: str, 
     ending = _ending_in(reader, text, quote)
     reader.say(sign.decode("latin-1"))
     if reader.has_call or reader.has_select or reader.has_system:
+        if ending == "J" and sign in (b"<", b">"):
+            return None  # markup
         return _finding(7 if ending != "J" else 5, at, reader, context, opening, ending)
     operands = reader.at - first
     if ending == "S":

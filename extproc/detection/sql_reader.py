@@ -360,12 +360,16 @@ class Reader:
                 has_from = self.tables()
                 if not has_from:
                     return False
-            if has_from or not is_list_of_words or self.kind() == "W":
-                self.has_select = True
-                self.say("select")
-            else:
+            if not (has_from or not is_list_of_words or self.kind() == "W"):
                 return False
+            had = self.has_select
             self.clauses()
+            if is_list_of_words and self.kind() not in ("", "C", ";", ")", "S", "U"):
+                # Words from words, and then no SQL: a sentence.
+                self.has_select = had
+                return False
+            self.has_select = True
+            self.say("select")
             while opened and self.kind() == ")":
                 opened -= 1
                 self.at += 1
@@ -452,29 +456,15 @@ class Reader:
             self.at += 1
             while self.kind() == "q" or self.text() in (b"temporary", b"or"):
                 self.at += 1
-            if self.text() in _OBJECTS and self.kind(1) in ("w", "s", "q", "f", "!", "S", "n", "W"):
-                self.say(f"{word.decode()} {self.text().decode('latin-1')}")
-                self.finish()
-                self.has_compared = True
-                return True
+            if self.text() in _OBJECTS:
+                return self.object_statement(word)
             if word == b"truncate" and self.kind() == "w" and self.kind(1) in ("", "C", ";"):
                 self.say("truncate")
                 self.finish()
                 return True
             return False
         if kind == "N":
-            rest = [token.text for token in self.ahead(12)]
-            wanted = {b"insert": b"into", b"update": b"set", b"delete": b"from", b"replace": b"into", b"merge": b"into"}
-            if (word == b"load" and b"infile" in rest) or (wanted.get(word) in rest):
-                is_update = word == b"update" and not any(token.kind == "=" for token in self.ahead(16))
-                if is_update or (word == b"insert" and not {b"values", b"value", b"select", b"set"} & set(rest)):
-                    return False
-                self.say(word.decode())
-                self.has_compared = True
-                self.has_system |= any(is_system(text) for text in rest)
-                self.finish()
-                return True
-            return False
+            return self.change_statement(word)
         if kind == "X":
             return self.run_statement(word)
         if kind in ("d",):
@@ -487,6 +477,54 @@ class Reader:
         if kind == "f" and word in (b"if", b"iif"):
             return bool(self.operand()) and self.kind() in ("", "C", ";", "E", "X", "D", "N", "q")
         return False
+
+    def object_statement(self, word: bytes) -> bool:
+        """`drop table name`, `create user name identified by ...`: what follows the name must be SQL again."""
+        thing = self.text().decode("latin-1")
+        self.at += 1
+        while self.kind() in ("q", "!") or self.text() in (b"if", b"exists"):
+            self.at += 1
+        if self.kind() not in ("w", "s", "S", "f", "n", "v"):
+            return False
+        is_open = self.kind() == "S"
+        self.at += 1
+        follows = self.kind() in ("", "C", ";", ",", "(", ")", "S") or self.text() in _AFTER_NAME
+        if not (follows or is_open):
+            return False
+        self.say(f"{word.decode()} {thing}")
+        self.finish()
+        self.has_compared = True
+        return True
+
+    def change_statement(self, word: bytes) -> bool:
+        """`insert into name (...) values (...)`, `update name set a = ...`, `delete from name`, `load data infile`."""
+        rest = self.ahead(16)
+        texts = [token.text for token in rest]
+        kinds = "".join(token.kind for token in rest)
+        if word in (b"insert", b"replace", b"merge", b"upsert"):
+            at = texts.index(b"into") if b"into" in texts[:3] else -1
+            is_real = (
+                at > 0
+                and kinds[at + 1 : at + 2] in ("w", "s", "v", "f")
+                and (
+                    kinds[at + 2 : at + 3] in ("(", "E", "X")
+                    or texts[at + 2 : at + 3] in ([b"values"], [b"value"], [b"set"])
+                )
+            )
+        elif word == b"update":
+            is_real = b"set" in texts[2:5] and "=" in kinds[3:]
+        elif word == b"delete":
+            is_real = kinds[1:3] == "Fw" and (
+                kinds[3:4] in ("", "C", ";", "S") or (kinds[3:4] == "W" and "=" in kinds[4:8])
+            )
+        else:
+            is_real = word == b"load" and b"infile" in texts
+        if is_real:
+            self.say(word.decode())
+            self.has_compared = True
+            self.has_system |= any(is_system(text) for text in texts)
+            self.finish()
+        return is_real
 
     def run_statement(self, word: bytes) -> bool:
         following = self.ahead(4)[1:]
@@ -520,6 +558,10 @@ class Reader:
         return is_real
 
 
+_AFTER_NAME = frozenset(
+    b"cascade restrict add drop modify rename set for with as to by identified on alter change column owner password "
+    b"default temporary in from".split()
+)
 _OBJECTS = frozenset(
     b"table database schema view user index procedure function trigger role column login tablespace sequence alias "
     b"server package assembly type extension event".split()

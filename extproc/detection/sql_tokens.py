@@ -9,6 +9,10 @@ from typing import NamedTuple
 TOKENS_LIMIT = 120
 """Tokens read from one starting point. An injection shows within a few dozen."""
 
+COMMENT_LINE_BYTES = 32
+"""A comment up to the end of its line that is longer stands in a text of several lines, not between the words of one
+injection: what follows it is not read on from there."""
+
 
 class Token(NamedTuple):
     """`kind` is one of the letters below, `text` in lower case (empty for strings and comments)."""
@@ -24,7 +28,7 @@ class Token(NamedTuple):
 # = comparison by a sign    L by a word    | and, or, xor    ! not    a arithmetic, concatenation    * star or times
 # U union and the like    E select    F from    W where    B order by, group by    H having    T limit    I into
 # K case    q a word of SQL without weight    X, D, N statements that run, change the schema, change data
-# ( ) , ; . themselves    C comment to the end    ? what no SQL holds
+# ( ) , ; . themselves    C comment to the end    # a line of comment in a longer text    ? what no SQL holds
 
 _WORDS: dict[bytes, str] = {}
 for _kind, _names in (
@@ -156,6 +160,8 @@ def tokens(text: bytes, position: int) -> Iterator[Token]:
                 yield Token("C", text[start : start + 3], start, size)
                 return
             position = line.end()
+            if position - start > COMMENT_LINE_BYTES:
+                yield Token("#", b"", start, position)
         elif text.startswith(b"/*", position):
             versioned = _VERSIONED.match(text, position)
             if versioned is not None:

@@ -7,7 +7,7 @@ import pytest
 from extproc.detection.contract import Place
 from extproc.detection.sql import DETECTOR, JOINTS_LIMIT, detect
 from extproc.detection.sql_reader import DEPTH_LIMIT
-from extproc.detection.sql_tokens import TOKENS_LIMIT, tokens
+from extproc.detection.sql_tokens import COMMENT_LINE_BYTES, TOKENS_LIMIT, tokens
 
 ATTACKS = [
     (b"' or 1=1--", 7, "single quote", "closes ', or, number = number, comment"),
@@ -98,6 +98,10 @@ LOOK_ALIKES = [
     b"UPDATE accounts SET a = 1 WHERE id = 2; COMMIT;",
     b"sleep(time) and wait",
     b"union of select states; except where noted",
+    b"Insert into the slot on the left (values between 1 and 5), then execute the program",
+    b'name;note\r\n1;"Drop Table Tennis Club";"x = 4"\r\n2;"y";"z"',
+    b"<title>Select one or more options from the menu, where available</title><by a='b'>",
+    b"drop table if exists temp_import; is in our nightly script",
 ]
 
 
@@ -120,6 +124,15 @@ def test_so_deep_brackets_are_read():
 
     assert detect(nested(3), Place.ARGUMENT).score == 6
     assert detect(nested(DEPTH_LIMIT), Place.ARGUMENT) is None
+
+
+def test_a_long_line_of_comment_ends_the_reading():
+    def commented(size: int) -> bytes:
+        return b"x' --" + b"c" * (size - 3) + b"\n or 1=1--"
+
+    assert detect(commented(COMMENT_LINE_BYTES), Place.ARGUMENT).context == "single quote"
+    beyond = detect(commented(COMMENT_LINE_BYTES + 1), Place.ARGUMENT)
+    assert beyond is None or beyond.context != "single quote"
 
 
 def test_so_many_tokens_are_read():
