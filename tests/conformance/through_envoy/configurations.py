@@ -25,7 +25,6 @@ class Configuration:
 CONFIGURATIONS = {
     "plain": Configuration({}),
     "grpc": Configuration({"EXTPROC_TRANSPORT": "grpc"}),
-    "http2": Configuration({"EXTPROC_TRANSPORT": "http2"}),
     "routes": Configuration({"EXTPROC_ROUTES": "/routes/up=upload:1MiB,/routes/stream=stream"}),
     "response": Configuration(
         {"EXTPROC_RESPONSE": "true"},
