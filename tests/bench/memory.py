@@ -93,21 +93,8 @@ async def measure_sharing(report: Report, requests: int, folder: Path) -> None:
     written pages another process maps too, less all that the supervisor could share: the lower bound.
     """
     ports = [free_port(), free_port()]
-    argv = [
-        "serve",
-        "--workers",
-        "2",
-        "--health",
-        "off",
-        "--metrics",
-        "off",
-        "--mode",
-        "block",
-        "--crs",
-        str(CRS),
-        "--paranoia",
-        "1",
-    ]
+    argv = ["serve", "--workers", "2", "--mode", "block", "--crs", str(CRS), "--paranoia", "1"]
+    argv += ["--health", "off", "--metrics", "off"]
     process = Process(
         "sharing", python("-m", "extproc", *argv, *(f"--grpc=127.0.0.1:{port}" for port in ports)), folder
     )

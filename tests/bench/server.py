@@ -43,19 +43,8 @@ def command(server: str, port: int) -> list[str]:
     if server in ("natural", "cheapest"):
         return python("-m", "tests.bench.peers.noop", server, f"127.0.0.1:{port}")
     # Budget: beside many large bodies each of them takes long; what is measured is not whether they are cut off.
-    own = [
-        "serve",
-        "--grpc",
-        f"127.0.0.1:{port}",
-        "--workers",
-        "1",
-        "--health",
-        "off",
-        "--metrics",
-        "off",
-        "--mode",
-        "block",
-    ]
+    own = ["serve", "--grpc", f"127.0.0.1:{port}", "--workers", "1", "--mode", "block"]
+    own += ["--health", "off", "--metrics", "off"]
     rules = ["--crs", str(CRS), "--paranoia", "1"] if server == "crs-pl1" else []
     return python("-m", "extproc", *own, "--time-budget", "60s", *rules)
 

@@ -45,7 +45,7 @@ STALL_S = 30.0
 WRITE_BUFFER_BYTES = 262_144
 """Unread answers beyond which nothing more is read."""
 
-GOAWAY_PING_S = 1.0
+GOAWAY_PING_S = 3.0
 """For the answer to the PING that tells that GOAWAY was read (RFC 9113, section 6.8)."""
 
 RESET_BURST, RESETS_PER_S = 10_000, 1_000
