@@ -200,7 +200,8 @@ def rule_sources(config: Config, files: FilesRead | None = None) -> Sources:
             crs = crs_files(Path(config.crs), files)
         except FileNotFoundError as error:
             raise ConfigError(config.sources["crs"], str(error)) from error
-        return Sources((*crs, *own), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
+        before = (_rule_file(config.profile, SETTINGS["profile"].flag),) if config.profile == "crs-api" else ()
+        return Sources((*before, *crs, *own), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
     return Sources(own or (_rule_file(config.profile, SETTINGS["profile"].flag),))
 
 

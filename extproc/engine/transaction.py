@@ -754,11 +754,20 @@ class Transaction:
             self.hidden |= bit
         return left
 
+    def _meant(self, target: CoversKey) -> tuple[CoversKey, ...]:
+        """A removal's target; MATCHED_VARS stands for every variable that the rule just matched."""
+        if target.collection != "MATCHED_VARS":
+            return (target,)
+        parts = [name.partition(b":") for name, _ in self.matched_vars]
+        return tuple(Target(collection.decode(), key.lower() if colon else None) for collection, colon, key in parts)
+
     def _control(self, control: Control) -> None:
         name, argument = control.name, control.argument
         if name.startswith("ruleremovetarget"):
             if control.target is not None:
-                self._remove_target(self.plan.mask_of_removal(control), control.target)
+                mask = self.plan.mask_of_removal(control)
+                for target in self._meant(control.target):
+                    self._remove_target(mask, target)
         elif name.startswith("ruleremoveby"):
             self._removed |= self.plan.mask_of_removal(control)
         elif name == "requestbodyprocessor":

@@ -49,6 +49,8 @@ OWN_PREAMBLE = "SecRuleEngine On\nSecRequestBodyAccess On\n"
 
 DETECTORS = ("detectsqli", "detectxss")
 
+API_RULES = ROOT / "extproc" / "rules" / "crs-api.conf"
+
 RULE_SETS = ("crs-pl1", "crs-pl2", "own")
 
 
@@ -57,13 +59,15 @@ class Missing(Exception):  # noqa: N818  # no error of ours
 
 
 def seclang_of(rules: str) -> tuple[str, tuple[Path, ...]]:
-    """(lines before, files) of `crs-plN` or `own`, the same for every engine. Raises Missing."""
+    """(lines before, files) of `crs-plN`, `crs-api` or `own`, the same for every engine. Raises Missing."""
     if rules == "own":
         return OWN_PREAMBLE, (OWN_RULES,)
     try:
         files = crs_files(CRS)
     except FileNotFoundError as error:
         raise Missing(f"{error}; name a checkout in CRS_DIR") from error
+    if rules == "crs-api":
+        return CRS_PREAMBLE.format(paranoia=1), (API_RULES, *files)
     return CRS_PREAMBLE.format(paranoia=int(rules[-1])), files
 
 

@@ -22,6 +22,7 @@ JUDGES: dict[str, Callable[[], Judge]] = {
     "own": lambda: _ours("own"),
     "crs-pl1": lambda: _ours("crs-pl1"),
     "crs-pl2": lambda: _ours("crs-pl2"),
+    "crs-api": lambda: _ours("crs-api"),
     "libmodsecurity": _libmodsecurity,
 }
 """Name → a judge. Making one raises Missing when this machine lacks what it needs. `own` is judged by the bars."""

@@ -358,7 +358,7 @@ def _graphql(r: random.Random) -> Sent:
     }
     document = {
         "operationName": None,
-        "query": text.block("graphql", r),
+        "query": r.choice(text.blocks("graphql")),
         "variables": variables,
         "extensions": {"persistedQuery": {"version": 1, "sha256Hash": _token(r, 64, "0123456789abcdef")}},
     }
@@ -367,7 +367,7 @@ def _graphql(r: random.Random) -> Sent:
             "GET", f"/graphql?{urlencode({'query': document['query'], 'variables': json.dumps(variables)})}", HEADERS
         )
     if r.random() < 0.1:
-        return post("/graphql", "application/graphql", text.block("graphql", r).encode())
+        return post("/graphql", "application/graphql", r.choice(text.blocks("graphql")).encode())
     return _json(r, document, "/graphql")
 
 
