@@ -133,7 +133,7 @@ def describe_policy(binder: Binder, now: float) -> list[str]:
             "" if effective is asked else f" (it asks for {asked}; {SETTINGS['mode'].flag} or SecRuleEngine is weaker)"
         )
         said.append(f"policy {name}: mode {effective}{why}")
-    return said + expired(policy, now)
+    return said + binder.without_effect() + expired(policy, now)
 
 
 def _say(line: str) -> None:

@@ -26,6 +26,14 @@ OUTBOUND_KEYS = (b"outbound_anomaly_score_threshold",)
 DETECTION_KEYS = (b"detection_threshold",)
 """TX variable of the own detectors (docs/DETECTION.md)."""
 
+PINNED = {
+    "paranoia": PARANOIA_KEYS,
+    "thresholds.inbound": INBOUND_KEYS,
+    "thresholds.outbound": OUTBOUND_KEYS,
+    "thresholds.detection": DETECTION_KEYS,
+}
+"""Key of a policy → the TX variables that it sets and that no rule can change."""
+
 FIELD_SCORES = {"text": 6, "markdown": 6, "prompt": 7, "code": 8}
 """What is expected in a field → the score that a detector's finding needs there. 5 is the default; a sentence about
 an attack gets 5, the attack itself 6 and more; 8 and 9 are complete and dangerous in any place."""
@@ -120,6 +128,19 @@ class Binder:
                 found.append((scope.name, asked, Mode.weakest(asked, self._base.mode, rules)))
         return found
 
+    def without_effect(self) -> list[str]:
+        """A sentence for each key that sets a variable which no rule of its plan reads."""
+        told = []
+        for scope in self.policy.scopes:
+            plan = self._base.plans[scope.given["profile"].value if "profile" in scope.given else ""]
+            read = _variables_read(plan)
+            names_of = {**PINNED, **{key: DETECTION_KEYS for key in scope.given if key.startswith(FIELDS)}}
+            for key, names in names_of.items():
+                if key in scope.given and read.isdisjoint(names):
+                    place = self.policy.place(scope.given[key].line)
+                    told.append(f"{place}: {key} changes nothing here: the rules that run do not know it")
+        return told
+
     def _tell_unknown(self, name: str) -> None:
         """Once per name: a route of an Envoy that is not ours may ask for what this file never had."""
         if name not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
@@ -213,16 +234,25 @@ def _bodies(effective: Effective, bodies: BodySettings) -> BodySettings | None:
 
 def _pins(effective: Effective) -> dict[bytes, bytes]:
     pins: dict[bytes, bytes] = {}
-    for key, names in (
-        ("paranoia", PARANOIA_KEYS),
-        ("thresholds.inbound", INBOUND_KEYS),
-        ("thresholds.outbound", OUTBOUND_KEYS),
-        ("thresholds.detection", DETECTION_KEYS),
-    ):
+    for key, names in PINNED.items():
         value = effective.value(key)
         if value is not None:
             pins.update(dict.fromkeys(names, b"%d" % value))
     return pins
+
+
+def _variables_read(plan: Plan) -> set[bytes]:
+    """TX variables that a rule looks at or refers to; the detectors look at their threshold by themselves."""
+    read: set[bytes] = set()
+    for rule in plan.rules:
+        for link in (rule, *rule.chain):
+            read.update(target.key for target in link.targets if target.collection == "TX" and target.key is not None)
+            for text in (link.dynamic_argument, *(setvar.value for setvar in link.setvars)):
+                parts = text.parts if text is not None else ()
+                read.update(part[1] for part in parts if not isinstance(part, bytes) and part[1] is not None)
+            if link.operator is not None and link.operator.detector is not None:
+                read.update(DETECTION_KEYS)
+    return read
 
 
 def _fields(effective: Effective) -> dict[tuple[str, bytes], int]:

@@ -493,6 +493,15 @@ def test_a_fault_in_shadow_rules_is_not_ours(make: Make, caplog: pytest.LogCaptu
     assert "second opinion" in caplog.text
 
 
+def test_what_the_rules_do_not_know_changes_nothing_and_is_told(make: Make) -> None:
+    made = make(
+        "defaults: {paranoia: 2, thresholds: {inbound: 7, outbound: 4, detection: 6}}\n"
+        "policies: {a: {profile: own, paranoia: 2, fields: {'ARGS:a': text}}}\n"
+    )
+    told = [line.partition(": ")[2].partition(" changes")[0] for line in made.binder.without_effect()]
+    assert told == ["thresholds.outbound", "thresholds.detection", "paranoia", "fields.ARGS:a"]
+
+
 CANNOT_BE = [
     ("defaults: {mode: safe-block}\n", "knows none"),
     ("defaults: {body: {limit: 1MiB}}\n", "raise --body-limit"),
