@@ -37,6 +37,7 @@ FILE_LIMIT_BYTES = 1_048_576
 BODY_LIMIT_RANGE_BYTES = (1024, 64 * 1024 * 1024)
 TIME_BUDGET_RANGE_MS = (10, 60_000)
 REQUEST_TIMEOUT_RANGE_MS = (0, 86_400_000)
+EVENTS_LIMIT_RANGE_BYTES = (65_536, 1024 * 1024 * 1024 * 1024)
 WORKERS_RANGE = (0, 64)
 TRUSTED_HOPS_RANGE = (0, 16)
 STREAMS_RANGE = (1, 1_000_000)
@@ -115,12 +116,12 @@ def _within(number: int, limits: tuple[int, int]) -> int:
     return number
 
 
-def _size(value: object) -> int:
-    return _within(parse_size(_quantity(value)), BODY_LIMIT_RANGE_BYTES)
+def _size(value: object, limits: tuple[int, int] = BODY_LIMIT_RANGE_BYTES) -> int:
+    return _within(parse_size(_quantity(value)), limits)
 
 
-def _size_or_0(value: object) -> int:
-    return 0 if value in (0, "0") and value is not False else _size(value)
+def _size_or_0(value: object, limits: tuple[int, int] = BODY_LIMIT_RANGE_BYTES) -> int:
+    return 0 if value in (0, "0") and value is not False else _size(value, limits)
 
 
 def _duration_ms(value: object, limits: tuple[int, int] = TIME_BUDGET_RANGE_MS) -> int:
@@ -358,6 +359,13 @@ class Config:
         metavar="SIZE",
     )
     events: str = setting("", _text, "write one JSON line per decision; - is stdout", metavar="FILE|-")
+    events_limit: int = setting(
+        0,
+        partial(_size_or_0, limits=EVENTS_LIMIT_RANGE_BYTES),
+        "size at which a file of events is moved to FILE.1, five of which are kept; 0: never",
+        unit="bytes",
+        metavar="SIZE",
+    )
     lines: str = setting(
         "auto",
         partial(_choice, choices=("auto", "all", "denied", "off")),

@@ -13,7 +13,6 @@ from extproc.events.record import encode
 from extproc.events.scrubber import Scrubber
 from extproc.events.sink import STDERR, EventSink
 from extproc.model.errors import ConfigError
-from extproc.model.inspection import Inspector
 from extproc.model.verdict import Coverage, Decision, Outcome
 
 DELAY_S = 0.005
@@ -30,7 +29,7 @@ class Decisions:
         self._events = None
         if config.events:
             try:
-                self._events = EventSink(config.events)
+                self._events = EventSink(config.events, config.events_limit)
             except OSError as error:
                 raise ConfigError(config.sources["events"], f"{config.events}: {error.strerror}") from error
         self._waiting: list[tuple[Decision, Masking]] = []
@@ -51,7 +50,7 @@ class Decisions:
             self._flush()
 
     @contextlib.contextmanager
-    def writing(self, inspector: Inspector, number: int) -> Iterator[None]:
+    def writing(self, number: int) -> Iterator[None]:
         """While a worker serves: its threads write; at the end what is left is written out."""
         for sink in self.sinks:
             sink.start()

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     @contextlib.contextmanager
     def enter(inspector: Inspector, number: int) -> Iterator[Held]:
         with (
-            decisions.writing(inspector, number),
+            decisions.writing(number),
             telemetry.serving(number, decisions.sinks) as held,
         ):
             yield held

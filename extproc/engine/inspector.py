@@ -22,6 +22,7 @@ from extproc.model.deadline import Deadline
 from extproc.model.inspection import LATE, Steps
 from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.phase import Phase
+from extproc.model.trace import trace_parent
 from extproc.model.verdict import Coverage, Decision, Mode, Outcome, Verdict
 
 DENIED_STATUS = 403
@@ -530,6 +531,7 @@ class EngineInspection:
             source=treatment.source if treatment is not None else None,
             expired_exclusions=treatment.lapsed if treatment is not None and lapsed is not None else (),
             shadow=self._shadow.shadow() if self._shadow is not None else None,
+            trace=trace_parent(head.headers),
         )
 
 

@@ -35,7 +35,8 @@ def encode(decision: Decision, masking: Masking = _DEFAULT, scrubber: Scrubber |
     """The event of a decision, ending in a newline, at most MAX_EVENT_BYTES long. `scrubber`: of this decision.
 
     Keys beside those of the schema: `rule` (the rule that decided, 0: none), `ruleset`, `policies`, `source`,
-    `expired_exclusions`, `shadow` (docs/POLICY.md), and `matches_left_out` when matches did not fit.
+    `expired_exclusions`, `shadow` (docs/POLICY.md), `trace_id` (null without a `traceparent`), and `matches_left_out`
+    when matches did not fit. docs/EVENTS.md has them all.
     """
     scrubber = scrubber or Scrubber(masking, decision)
     event = _event(decision, scrubber)
@@ -91,6 +92,7 @@ def _event(decision: Decision, scrubber: Scrubber) -> dict[str, Any]:
         "source": decision.source,
         "expired_exclusions": list(decision.expired_exclusions[:MAX_LISTED]),
         "shadow": _shadow(decision.shadow),
+        "trace_id": decision.trace.trace_id if decision.trace is not None else None,
         "matches": [],
     }
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from extproc.model.answer import Templates
 from extproc.model.phase import Phase
+from extproc.model.trace import TraceParent
 
 
 class Mode(StrEnum):
@@ -108,7 +109,7 @@ class Decision:
 
     `policies`: those that held, as merged. `source`: the list of a policy that the client is in. `expired_exclusions`:
     places (file:line) of those whose time is over and without which the rules would have said more; `would` and
-    `matches` count what they hide.
+    `matches` count what they hide. `trace`: what the request is part of, if its `traceparent` says so.
     """
 
     time: float
@@ -137,3 +138,4 @@ class Decision:
     expired_exclusions: tuple[str, ...] = ()
     shadow: Shadow | None = None
     body_bytes: int = 0
+    trace: TraceParent | None = None

@@ -81,6 +81,9 @@ VALUES: list[tuple[str, object, object]] = [
     ("request_timeout", 0, 0),
     ("response_types", "Text/HTML,text/plain", ("text/html", "text/plain")),
     ("response_types", "*/*", ()),
+    ("events_limit", 0, 0),
+    ("events_limit", "64KiB", 65_536),
+    ("events_limit", "1024GiB", 1 << 40),
 ]
 
 
@@ -107,6 +110,8 @@ REFUSED: list[tuple[str, object, str]] = [
     ("body_limit", "1023", "between 1024 and"),
     ("body_limit", "65MiB", "between 1024 and"),
     ("body_limit", True, "must be a size"),
+    ("events_limit", "65535", "between 65536 and"),
+    ("events_limit", "1025GiB", "between 65536 and"),
     ("body_limit", -1, "must be a size"),
     ("time_budget", "9ms", "between 10 and 60000"),
     ("time_budget", "61s", "between 10 and 60000"),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from extproc.events.masking import MAX_SCANNED_BYTES, Masking
 from extproc.events.record import MAX_EVENT_BYTES, MAX_LISTED, MAX_TEXT_BYTES, encode, time_text
 from extproc.events.scrubber import MAX_SCANNED_TOTAL_BYTES, MIN_KNOWN_BYTES, Scrubber
 from extproc.model.phase import Phase
+from extproc.model.trace import TraceParent
 from extproc.model.verdict import Coverage, Decision, Match, Mode, Outcome, Shadow
 
 MATCH = Match(
@@ -54,6 +56,7 @@ GOVERNED = replace(
     source="suspicious",
     expired_exclusions=("waf.yaml:4",),
     shadow=Shadow(Outcome.ALLOW, 0, (7,), 3, "5e4d"),
+    trace=TraceParent("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", is_sampled=True),
 )
 
 ALLOWED = replace(DECISION, verdict=Outcome.ALLOW, would=Outcome.ALLOW, matches=())
@@ -95,6 +98,7 @@ def test_keys_and_values_of_the_schema() -> None:
         "source": "suspicious",
         "expired_exclusions": ["waf.yaml:4"],
         "shadow": {"would": "allow", "rule": 0, "rule_ids": [7], "score": 3, "ruleset": "5e4d"},
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         "matches": [
             {
                 "id": 942100,
@@ -264,3 +268,16 @@ def test_what_a_rule_says_by_itself_is_not_masked() -> None:
     assert said.decode() in human(fixed)
     expanded = replace(DECISION, matches=(replace(MATCH, msg=b"Found basic dTpwYXNzd29yZA==", is_msg_fixed=False),))
     assert json.loads(encode(expanded))["matches"][0]["msg"] == "Found basic [masked]"
+
+
+def test_the_document_has_every_key() -> None:
+    """docs/EVENTS.md, in the order of the line, and nothing that no event holds."""
+    text = (Path(__file__).parents[2] / "docs" / "EVENTS.md").read_text(encoding="utf-8")
+    told = [row.split("`")[1] for row in text.splitlines() if row.startswith("| `")]
+    written = event(replace(GOVERNED, matches=(replace(MATCH, variable="A" * MAX_TEXT_BYTES),) * 200))
+    found = list(written)
+    for key in ("shadow", "matches"):
+        inner = written[key][0] if key == "matches" else written[key]
+        found += [f"{key}.{name}" for name in inner]
+    assert sorted(told) == sorted(found)
+    assert [key for key in told if "." not in key] == list(written)
