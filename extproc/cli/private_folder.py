@@ -15,13 +15,14 @@ LOCK = "lock"
 
 
 @contextlib.contextmanager
-def private_folder() -> Iterator[Path]:
-    """Mode 0700, below TMPDIR. Folders that a killed predecessor of ours left behind are removed on the way.
+def private_folder(prefix: str = PREFIX, parent: Path | None = None) -> Iterator[Path]:
+    """Mode 0700, below `parent` (TMPDIR). Folders that a killed predecessor of ours left behind are removed on the way.
 
     Raises OSError when no folder can be made.
     """
-    _sweep(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    parent = parent or Path(tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    _sweep(parent, prefix)
     lock = _lock(folder, os.O_CREAT)
     try:
         yield folder
@@ -48,8 +49,8 @@ def _lock(folder: Path, flags: int = 0) -> int | None:
     return lock
 
 
-def _sweep(parent: Path) -> None:
-    for folder in parent.glob(PREFIX + "*"):
+def _sweep(parent: Path, prefix: str) -> None:
+    for folder in parent.glob(prefix + "*"):
         with contextlib.suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue

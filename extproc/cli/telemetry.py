@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from extproc import __version__
+from extproc.cli.private_folder import private_folder
 from extproc.config import Config
 from extproc.events.sink import EventSink
 from extproc.model.verdict import Decision
@@ -19,6 +18,9 @@ from extproc.server.reloads import ReloadStatus, SharedStatus
 from extproc.telemetry.families import Facts
 from extproc.telemetry.folder import NumbersFolder
 from extproc.telemetry.worker import WorkerNumbers
+
+PREFIX = "extproc-numbers-"
+"""Of the folder."""
 
 
 class Telemetry:
@@ -30,7 +32,8 @@ class Telemetry:
         self._started = time.time()
         self.mode = config.mode
         """The effective one, once rules are loaded."""
-        self.folder = _make_folder()
+        self._held = contextlib.ExitStack()
+        self.folder = _make_folder(self._held)
         self._numbers = WorkerNumbers(NumbersFolder(self.folder), self._facts)
 
     def count(self, decision: Decision) -> None:
@@ -39,8 +42,7 @@ class Telemetry:
 
     def close(self) -> None:
         """The numbers are nobody's any more."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.close()
 
     @contextlib.contextmanager
     def serving(self, number: int, sinks: list[EventSink]) -> Iterator[Held]:
@@ -85,10 +87,10 @@ class Telemetry:
         )
 
 
-def _make_folder() -> Path | None:
-    """In /dev/shm where there is one: it is memory, and no disk that can be full."""
-    for parent in ("/dev/shm", None):  # noqa: S108 - the folder itself is private
+def _make_folder(held: contextlib.ExitStack) -> Path | None:
+    """In /dev/shm where there is one: it is memory, and no disk that can be full. Those of the killed are removed."""
+    for parent in (Path("/dev/shm"), None):  # noqa: S108 - the folder itself is private
         with contextlib.suppress(OSError):
-            return Path(tempfile.mkdtemp(prefix="extproc-numbers-", dir=parent))
+            return held.enter_context(private_folder(PREFIX, parent))
     say("no folder for numbers can be made: metrics and status are of the worker that answers, not of all")
     return None
