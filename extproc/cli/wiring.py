@@ -58,10 +58,15 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
     plans = {"": _plan(load_ruleset(sources, body_settings(config), cache_directory(), files), masking)}
     ruleset = plans[""].ruleset
     for profile in sorted(_profiles(policy)):
-        alone = replace(config, profile=profile, rules=(), crs=config.crs if profile == "crs" else "")
-        if profile == "own" or config.crs:
-            loaded = load_ruleset(rule_sources(alone, files), body_settings(alone), cache_directory(), files)
-            plans[profile] = _plan(loaded, masking)
+        is_crs = profile.startswith("crs")
+        if is_crs and not config.crs:
+            continue  # the binder says it, with the line
+        alone = replace(config, profile=profile, rules=(), crs=config.crs if is_crs else "")
+        others = rule_sources(alone, files)
+        if others == sources:
+            plans[profile] = plans[""]
+        else:
+            plans[profile] = _plan(load_ruleset(others, body_settings(alone), cache_directory(), files), masking)
     shadow_files = tuple(_rule_file(name, config.sources["shadow"]) for name in config.shadow)
     shadow_files += policy.shadow_rules if policy is not None else ()
     shadow = None

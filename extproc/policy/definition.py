@@ -157,7 +157,7 @@ RATE_LIMIT = Record(
 
 SETTINGS: dict[str, Key] = {
     "mode": Key(choice(*MODES), "what happens to what the rules deny; safe-block blocks suspicious sources only"),
-    "profile": Key(choice("own", "crs"), "which rules run; crs needs --crs"),
+    "profile": Key(choice("own", "crs", "crs-api"), "which rules run; crs and crs-api need --crs"),
     "paranoia": Key(number(1, 4), "paranoia level of the Core Rule Set"),
     "thresholds": Key(
         Record(

@@ -67,6 +67,21 @@ def test_another_rule_set_for_one_policy(folder: Path) -> None:
     assert published(found, b"/b?q=attack")[0].verdict is Outcome.BLOCK
 
 
+def test_profiles_of_the_core_rule_set(folder: Path) -> None:
+    (folder / "crs" / "rules").mkdir(parents=True)
+    (folder / "crs" / "crs-setup.conf").write_text("# none\n")
+    (folder / "crs" / "rules" / "a.conf").write_text(RULES)
+    policy = "policies: {c: {match: {path: /c}, profile: crs}, o: {match: {path: /o}, profile: own}}\n"
+    found = config(folder, policy, rules=[], crs=str(folder / "crs"))
+    decisions = {path: published(found, path + b"?q=attack")[0] for path in (b"/", b"/c", b"/o")}
+    assert {path: decision.verdict for path, decision in decisions.items()} == {
+        b"/": Outcome.BLOCK,
+        b"/c": Outcome.BLOCK,
+        b"/o": Outcome.ALLOW,
+    }
+    assert decisions[b"/"].ruleset == decisions[b"/c"].ruleset != decisions[b"/o"].ruleset
+
+
 def test_every_file_is_known_to_whoever_watches(folder: Path) -> None:
     (folder / "bad.txt").write_text("192.0.2.1\n")
     (folder / "p.txt").write_text("${incident}")
