@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from extproc.cli.flags import add_flags, resolve_arguments
-from extproc.cli.wiring import body_settings, rule_sources
+from extproc.cli.wiring import body_settings, rule_sources, with_profile
 from extproc.config import BODY_LIMIT_RANGE_BYTES, TIME_BUDGET_RANGE_MS, Config
 from extproc.engine.plan import Plan
 from extproc.engine.treatment import Treat
@@ -20,7 +20,9 @@ from extproc.events.masking import Masking
 from extproc.model.errors import ConfigError
 from extproc.model.verdict import Mode
 from extproc.policy.bind import Base, Binder
+from extproc.policy.definition import PROFILES
 from extproc.policy.load import load_policy
+from extproc.policy.merge import Merger
 from extproc.policy.model import Policy
 from extproc.replay.curl import request_of
 from extproc.replay.explain import MakeTreat, explain
@@ -90,16 +92,26 @@ def _record(config: Config, request: Request, masking: Masking, policy: Policy |
     is_asked = "mode" in config.sources
     mode = Mode(config.mode) if is_asked else ASSUMED_MODE
     source = config.sources["mode"] if is_asked else "assumed here; `up` and `serve` default to monitor"
-    return to_record(explain(_plan_maker(config), mode, request, _treat_maker(config, policy, mode)), masking, source)
+    plans = _plan_maker(_with_profile(config, policy, request))
+    return to_record(explain(plans, mode, request, _treat_maker(policy, mode)), masking, source)
 
 
-def _treat_maker(config: Config, policy: Policy | None, mode: Mode) -> MakeTreat:
+def _with_profile(config: Config, policy: Policy | None, request: Request) -> Config:
+    """The settings with the rules that the policy chooses for this request."""
+    if policy is None:
+        return config
+    head = request.head
+    profile = Merger(policy).fit(head.policy, head.route, head.authority, head.path).effective.value("profile")
+    return config if profile is None else with_profile(config, profile)
+
+
+def _treat_maker(policy: Policy | None, mode: Mode) -> MakeTreat:
     """The policy over whatever plan the request runs through. Raises PolicyErrors."""
     if policy is None:
         return lambda plan: None
 
     def make(plan: Plan) -> Treat:
-        profiles = dict.fromkeys(("", config.profile), plan)
+        profiles = dict.fromkeys(("", *PROFILES), plan)
         return Binder(policy, Base(profiles, mode, True, BODY_LIMIT_RANGE_BYTES[1], TIME_BUDGET_RANGE_MS[1])).treat
 
     return make

@@ -58,10 +58,9 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
     plans = {"": _plan(load_ruleset(sources, body_settings(config), cache_directory(), files), masking)}
     ruleset = plans[""].ruleset
     for profile in sorted(_profiles(policy)):
-        is_crs = profile.startswith("crs")
-        if is_crs and not config.crs:
+        if profile.startswith("crs") and not config.crs:
             continue  # the binder says it, with the line
-        alone = replace(config, profile=profile, rules=(), crs=config.crs if is_crs else "")
+        alone = with_profile(config, profile)
         others = rule_sources(alone, files)
         if others == sources:
             plans[profile] = plans[""]
@@ -102,6 +101,14 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
         rules = len(shadow.rules)
         _say(f"shadow rules: {rules} run beside the others and decide nothing; hash {shadow.ruleset.hash}")
     return EngineInspector(plans[""], settings, lambda decision: publish(decision, masking), treat=treat, shadow=shadow)
+
+
+def with_profile(config: Config, profile: str) -> Config:
+    """The settings with another rule set, whole."""
+    sources = {**config.sources, "profile": f"profile {profile} of the policy"}
+    return replace(
+        config, profile=profile, rules=(), crs=config.crs if profile.startswith("crs") else "", sources=sources
+    )
 
 
 def _refuse_unknown_policies(config: Config, policy: Policy | None) -> None:

@@ -22,6 +22,7 @@ policies:
     match: {path: /old/**}
     exclusions: [{rules: 1001, variables: ARGS:q, owner: a, reason: b, expires: 2025-01-01}]
   named: {mode: monitor}
+  own: {match: {path: /own}, profile: own}
   denied: {match: {path: /denied}, ip: {deny: [0.0.0.0/0]}}
 """
 
@@ -42,6 +43,8 @@ CASES: list[tuple[str, tuple[str, ...], str, str, list[str], str]] = [
     ("/?q=attack", ("--route", "quiet"), "allow", "block", ["quiet"], "mode monitor"),
     ("/?q=attack", ("--policy-name", "named"), "allow", "block", ["named"], "by the policy"),
     ("/old/x?q=attack", (), "allow", "block", ["old"], "this exclusion is expired"),
+    ("/own?q=attack", (), "allow", "allow", ["own"], "no rule denies"),
+    ("/own?q=%27%20OR%201%3D1--", (), "block", "block", ["own"], "rule 71"),
     ("/denied?q=x", (), "block", "block", ["denied"], "ip.deny refuses the client"),
 ]
 
