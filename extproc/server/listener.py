@@ -12,6 +12,10 @@ BACKLOG = 1024
 """Connections that wait to be accepted; Envoy opens one per thread of its own."""
 
 
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 60, 20, 3
+"""tcp(7): a connection on which nothing comes is asked after a minute, and given up another minute later."""
+
+
 class Listener:
     """A listening socket on `HOST:PORT` or `unix:PATH`. Raises OSError when it cannot be had."""
 
@@ -60,4 +64,10 @@ def _listen_tcp(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=family, backlog=BACKLOG, reuse_port=True)
+    listening = socket.create_server((host, int(port)), family=family, backlog=BACKLOG, reuse_port=True)
+    # Accepted sockets inherit these: a peer that is gone without a word (a node that lost its power) is found out.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    return listening
