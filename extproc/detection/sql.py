@@ -28,7 +28,10 @@ from extproc.detection.sql_reader import Reader
 from extproc.detection.sql_tokens import DANGEROUS, FUNCTIONS, Token
 
 JOINTS_LIMIT = 12
-"""Places of one text from which it is read; the others are not."""
+"""Places of each kind from which a text is read, half of them its first, half its last."""
+
+READ_LIMIT = 600
+"""Tokens of one text that are read, from all places together."""
 
 _QUOTED = re.compile(
     rb"['\"`](?=[\x00-\x20)\\%\]]{0,16}(?:(?:or|and|xor|not|union|except|intersect|minus|like|rlike|regexp|in|is|between"
@@ -48,7 +51,7 @@ _REST_BARE = (
     rb"|(?:order|group)(?:[\x00-\x20\xa0+]|/\*)+[^a-z]*by[^a-z]"
     rb"|(?:having|where|limit)[\x00-\x20\xa0(]{1,8}(?:[0-9'\"@]|not |/\*|[a-z_][\w.]*[\x00-\x20]*[=<>!(]|null|true)"
     rb"|procedure[\x00-\x20]+analyse|into[\x00-\x20]+(?:out|dump)file"
-    rb"|(?:like|rlike|regexp|between|in)[\x00-\x20]*(?:[(0-9'\"]|[a-z_]+\()"
+    rb"|(?:like|rlike|regexp|between)[\x00-\x20]*(?:[(0-9'\"]|[a-z_]+\()"
 )
 _AFTER_SIGN = (
     rb";[\x00-\x20\xa0;(]{0,16}(?:[a-z]|/\*)|,[\x00-\x20]{0,4}(?:\([\x00-\x20(]{0,4}(?:select|case)|iif|if\()"
@@ -111,42 +114,45 @@ _NAMES = {b"'": "single quote", b'"': "double quote", b"`": "back quote"}
 def detect(text: bytes, place: Place) -> Finding | None:
     """The strongest finding."""
     best: Finding | None = None
-    joints = 0
+    left = READ_LIMIT
     has_comment = b"--" in text or b"#" in text or b"/*" in text
-    for match in _QUOTED.finditer(text):
-        at = match.start()
-        if text[at + 1 : at + 2] == b"," and not has_comment and not _SELECT.search(text):
-            continue  # a list
-        if not _may_close(text, at):
-            continue
-        joints += 1
-        if joints > JOINTS_LIMIT:
-            break
-        finding = _quoted(text, at)
-        if finding is not None and (best is None or finding.score > best.score):
-            best = finding
-    if best is not None and best.score >= 7:
-        return best
-    joints = 0
-    for match in _BARE.finditer(text) if _is_bare_in(text) else ():
-        joints += 1
-        if joints > JOINTS_LIMIT:
-            break
-        finding = _bare(text, match.start())
-        if finding is not None and (best is None or finding.score > best.score):
-            best = finding
-    for match in (*_calls(text), *_CALLING.finditer(text)) if _is_called_in(text) else ():
-        joints += 1
-        if joints > 2 * JOINTS_LIMIT:
-            break
-        finding = _called(text, match.start())
-        if finding is not None and (best is None or finding.score > best.score):
-            best = finding
+    closing = [
+        match.start()
+        for match in _QUOTED.finditer(text)
+        # A quote and a comma are a list, if nothing is there that a list of SQL could go on to.
+        if (text[match.start() + 1 : match.start() + 2] != b"," or has_comment or _SELECT.search(text))
+        and _may_close(text, match.start())
+    ]
+    for at in _both_ends(closing):
+        reader = Reader(text, at + 1)
+        best = _stronger(best, _quoted(text, at, reader))
+        left -= len(reader.stream)
+        if left < 0 or (best is not None and best.score >= 7):
+            return best
+    for at in _both_ends([match.start() for match in _BARE.finditer(text)]) if _is_bare_in(text) else ():
+        reader = Reader(text, at)
+        best = _stronger(best, _bare(text, at, reader))
+        left -= len(reader.stream)
+        if left < 0:
+            return best
+    if _is_called_in(text):
+        for at in _both_ends([match.start() for match in (*_calls(text), *_CALLING.finditer(text))]):
+            best = _stronger(best, _called(text, at))
     if _STATEMENT.match(text):
-        finding = _whole(text)
-        if finding is not None and (best is None or finding.score > best.score):
-            best = finding
+        best = _stronger(best, _whole(text))
     return best
+
+
+def _stronger(best: Finding | None, finding: Finding | None) -> Finding | None:
+    return finding if finding is not None and (best is None or finding.score > best.score) else best
+
+
+def _both_ends(joints: list[int]) -> list[int]:
+    """At most JOINTS_LIMIT of them: an attack hides behind a long text as well as in front of one."""
+    if len(joints) <= JOINTS_LIMIT:
+        return joints
+    half = JOINTS_LIMIT // 2
+    return joints[:half] + joints[-half:]
 
 
 def _calls(text: bytes) -> Iterator[re.Match[bytes]]:
@@ -233,9 +239,8 @@ def _weight(reader: Reader, ending: str) -> int:
     return 0
 
 
-def _quoted(text: bytes, at: int) -> Finding | None:
+def _quoted(text: bytes, at: int, reader: Reader) -> Finding | None:
     quote = text[at : at + 1]
-    reader = Reader(text, at + 1)
     context = _NAMES[quote]
     opening = f"closes {quote.decode()}"
     while reader.kind() == ")" or (reader.kind() == "?" and reader.kind(1)):
@@ -390,14 +395,13 @@ def _operator(text: bytes, at: int, reader: Reader, quote: bytes, context: str, 
     return None
 
 
-def _bare(text: bytes, at: int) -> Finding | None:
+def _bare(text: bytes, at: int, reader: Reader) -> Finding | None:
     """From a word or sign on, as if a number or a name stood there."""
     left = text[:at]
     is_number = _NUMERIC.fullmatch(left) is not None
     is_operand = is_number or _OPERAND.fullmatch(left) is not None
     if not is_operand and len(left) > 2048:
         return None
-    reader = Reader(text, at)
     while reader.kind() == ")":
         reader.at += 1
     if is_operand and _KEYWORD.fullmatch(left):
@@ -605,31 +609,29 @@ def _whole(text: bytes) -> Finding | None:
 
 
 _QUOTES = frozenset((b"'", b'"', b"`"))
-_AFTER = frozenset(
-    b"or and xor not union except intersect minus like regexp in is between having order group limit procedure into "
-    b"div mod where select case if sounds glob collate as from offset exec waitfor when insert update delete drop "
-    b"alter create - + * / | & ^ = < > ; , # % ! ~ . ( @ ' \" ` 0 1 2 3 4 5 6 7 8 9".split()
-)
 _LOGIC = frozenset((b"or", b"and", b"xor", b"&&", b"||"))
-_CONDITION = frozenset(b"= < > like in is between regexp ( -- # /* true glob".split())
-_CALLED = (DANGEROUS - _AMBIGUOUS) | {b".sleep", b"waitfor", b"case", b"if"}
+_CALLED = (DANGEROUS - _AMBIGUOUS) | {b".sleep", b"waitfor"}
 _DIGITS = frozenset(b"%d" % digit for digit in range(10))
 _STATEMENTS = frozenset(
     b"select insert update delete drop alter create truncate exec declare waitfor shutdown begin backup load call "
     b"replace merge handler".split()
 )
+# Few literals, and none of the two letters that are in every sentence but the words of logic: each that occurs costs
+# the scan of every text, and what `detect` does first is cheaper than a closer gate.
 GATE = (
-    (_QUOTES, _AFTER),
-    (_LOGIC, _CONDITION),
+    (_QUOTES,),
+    (_LOGIC,),
     (frozenset((b"union", b"except", b"intersect", b"minus")), frozenset((b"select",))),
     (
         frozenset((b"having", b"order", b"group", b"limit", b"where")),
         _DIGITS | {b"(", b"@", b"null", b"true", b"false"},
     ),
     (frozenset((b"outfile", b"dumpfile", b"analyse")),),
-    (_CALLED, _DIGITS | {b"(", b"'", b'"'}),
+    (_CALLED,),
+    (frozenset((b"if",)), frozenset((b"(",))),
+    (frozenset((b"case",)), frozenset((b"when",))),
     (_STATEMENTS,),
-    (frozenset((b"between", b"like", b"regexp", b"in")), frozenset((b"(", b"--", b"#", b"/*"))),
+    (frozenset((b"between", b"like", b"regexp")), frozenset((b"(", b"--", b"#", b"/*"))),
 )
 
 DETECTOR = Detector("sql", GATE, detect, limit_bytes=4096)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.detection.contract import Place
-from extproc.detection.sql import DETECTOR, JOINTS_LIMIT, detect
+from extproc.detection.sql import DETECTOR, JOINTS_LIMIT, READ_LIMIT, detect
 from extproc.detection.sql_reader import DEPTH_LIMIT
 from extproc.detection.sql_tokens import COMMENT_LINE_BYTES, TOKENS_LIMIT, tokens
 
@@ -111,11 +111,22 @@ def test_a_look_alike(text):
     assert finding is None or finding.score < 5, finding
 
 
-def test_so_many_joints_are_read():
-    joint = b"a' or b "
-    assert detect(joint * (JOINTS_LIMIT - 1) + b"a' or 1=1--", Place.ARGUMENT).context == "single quote"
-    beyond = detect(joint * JOINTS_LIMIT + b"a' union select 1,2--", Place.ARGUMENT)
-    assert beyond is None or beyond.context != "single quote"
+def test_so_many_joints_are_read_from_either_end():
+    joint, attack, half = b"a' or b ", b"a' union select 1,2-- ", JOINTS_LIMIT // 2
+
+    def score(before: int, after: int) -> int:
+        finding = detect(joint * before + attack + b"\n" + joint * after, Place.ARGUMENT)
+        return finding.score if finding is not None and finding.context == "single quote" else 0
+
+    assert score(half - 1, JOINTS_LIMIT) > 0
+    assert score(JOINTS_LIMIT, half - 1) > 0
+    assert score(half, half) == 0
+
+
+def test_so_many_tokens_are_read_in_all():
+    joint = b"a' and 1" + b"+1" * 59 + b" "
+    assert detect(joint * 4 + b"b' or 1=1--", Place.ARGUMENT) is not None
+    assert detect(joint * (READ_LIMIT // 118 + 1) + b"b' or 1=1--", Place.ARGUMENT) is None
 
 
 def test_so_deep_brackets_are_read():
