@@ -29,11 +29,12 @@ _MEMBER_RUNS = find(
     rb"|function|this|return|sleep|[0-9]|true)"
 )
 _TRIVIAL = find(
-    rb"[{,\s\"']\$(?:(?:ne|nin|not|lt|lte|gte?|eq)[\"']?\s*:\s*(?:[\"']{2}|null\b|undefined\b|-?[01]\b"
-    rb"|true\b|false\b|\[\s*(?:[\"']{0,2}|null|0|1)\s*\]|\{\s*\}"
-    rb"|[\"'](?:x|a|1|0|foo|bar|test|toto|xyz|admin|invalid|doesnotexist|-1| )?[\"']|/)"
+    rb"[{,\s\"']\$(?:(?:ne|nin|not)[\"']?\s*:\s*(?:[\"']{2}|null\b|undefined\b|-?[01]\b|\[\s*(?:[\"']{0,2}"
+    rb"|null|0|1)\s*\]"
+    rb"|\{\s*\}|[\"'](?:x|a|1|0|foo|bar|test|toto|xyz|admin|invalid|doesnotexist|-1| )[\"']|/)"
+    rb"|(?:lte?|gte?|eq)[\"']?\s*:\s*(?:[\"']{2}|null\b|undefined\b|\[\s*\]|\{\s*\}|[\"'] [\"'])"
     rb"|(?:regex)[\"']?\s*:\s*[\"'/]?\s*(?:\^?\.[*+?]|\^|\$|\.|\*|\[?[\"'/]|[a-z0-9]?\.\*)"
-    rb"|exists[\"']?\s*:\s*(?:true|false|1|0)|size[\"']?\s*:\s*[01]\b"
+    rb"|exists[\"']?\s*:\s*(?:true|false|1|0)"
     rb"|(?:or|and|nor)[\"']?\s*:\s*\[\s*\{\s*(?:\}|[\"']?[a-z0-9]?[\"']?\s*:\s*[\"']?[a-z0-9]?[\"']?\s*\}))"
 )
 _OBJECT_START = find_here(rb"\s*(?:[\"'][^\"']*[\"']\s*:\s*)?\{\s*[\"']?\$")

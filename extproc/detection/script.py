@@ -81,6 +81,17 @@ _STYLE_CODE = find(
     rb"e\s*x\s*p\s*r\s*e\s*s\s*s\s*i\s*o\s*n\s*[(8]|-moz-binding\s*:|binding\s*:\s*url|behaviou?r\s*:\s*url|"
     rb"(?:java|vb)script\s*:|@i\W{0,3}m\W{0,3}port[^;]{0,40}(?:script|data:)"
 )
+_STYLE_HIDES = find(rb"@[a-z]{0,6}\\[^0-9a-f\s]")
+"""A rule's name with an escape in it."""
+_IN_VALUE = find(rb"/(" + _EVENTS + rb")=[^\s>]*[(`]")
+"""Behind a slash some parsers begin a new attribute."""
+_APART = re.compile(rb"\]\]>?<!\[cdata\[|<!--[^>]*-->", re.IGNORECASE)
+"""What XML takes out again: a word that is cut by it comes together."""
+_REMAINS = find(
+    rb"script>[\s({]*(?:alert|confirm|prompt|eval)\s*[(`]|(?:alert|confirm|prompt|eval)\s*\([^)<]*\)[^<]*"
+    rb"</(?:script|title|style|textarea|noscript|template|xmp|iframe)"
+)
+"""The second half of an attack, whose first half stood in another field."""
 _CODE = find_here(
     rb"[\s\x00]*(?:/[/*]|<!|[({\[!+~$\"']|[a-z_$\\][\w$\\]*\s*(?:[(=.\[`{;:+]|\?\.)|(?:var|let|const"
     rb"|function|new|throw"
@@ -118,7 +129,8 @@ _WHOLE_CALL = find_here(
 _WHOLE_ADDRESS = find_here(rb"[^a-z0-9]{0,10}(?:[a-z]{1,12}=[^a-z0-9]{0,3})?(" + _RUNS + rb")\s*([^\s].*)?")
 _QUOTED_ADDRESS = find(rb"[(\"'=]\s*(" + _RUNS + rb")[^\s\"'<>]{0,60}[(`=]")
 _WHOLE_DATA = find_here(
-    rb"[^a-z0-9]{0,6}data\s*:\s*(?:text/html|image/svg\+xml|application/xhtml\+xml|text/xml)[^,]{0,60},\s*[^\s]"
+    rb"[^a-z0-9]{0,6}mhtml:https?:[^\s]+!|[^a-z0-9]{0,6}data\s*:\s*(?:text/html|image/svg\+xml"
+    rb"|application/xhtml\+xml|text/xml)[^,]{0,60},\s*[^\s]"
 )
 _CALLS = find(rb"[(`=\[]|//|%28")
 _PUNCTUATION_CODE = find(rb"[\[\]()!+]{40,}|(?:\[\]|\(\)|!\[\]|\+\[\]){8,}")
@@ -155,6 +167,11 @@ def detect(text: bytes, place: Place) -> Finding | None:
     best: Finding | None = None
     if b"<" in text and _SUSPECT(text, 0) is not None:
         best = _markup(text)
+        if best is None and (b"<!--" in text or b"<![" in text):
+            joined = _APART.sub(b"", text)
+            found = _markup(joined) if joined != text else None
+            if found is not None:
+                best = _finding(found.score, (0, len(text)), found.context, f"cut by comments: {found.reason}")
     if best is None or best.score < _SCORE_RUNS:
         other = _outside(text)
         if other is not None and (best is None or other.score > best.score):
@@ -244,6 +261,10 @@ def _attribute(
         if is_clean and _ANY_EVENT(key, 0) is not None:
             return _finding(_SCORE_ODD, span, "element", f"attribute {shown} as of an event")
         return None
+    if b"/on" in value:
+        inner = _IN_VALUE(value, 0)
+        if inner is not None:
+            return _finding(_SCORE_ODD, span, "element", "event handler behind a slash")
     if key == b"srcdoc" and value:
         return _finding(_SCORE_RUNS, span, "element", "document in an attribute (srcdoc)")
     if key == b"style":
@@ -322,8 +343,10 @@ def _loading(text: bytes, name: bytes, attributes: dict[bytes, bytes], span: tup
     if name == b"style":
         end = _STYLE_END(text, span[1])
         content = text[span[1] : end[0][0] if end is not None else len(text)]
-        if _STYLE_CODE(_without_comments(content), 0) is not None or (
-            attributes.get(b"type", b"").lower().endswith(b"javascript")
+        if (
+            _STYLE_CODE(_without_comments(content), 0) is not None
+            or _STYLE_HIDES(content, 0) is not None
+            or (attributes.get(b"type", b"").lower().endswith(b"javascript"))
         ):
             return _finding(_SCORE_LOADS, span, "element", "style sheet that runs code")
     return None
@@ -362,6 +385,11 @@ def _outside(text: bytes) -> Finding | None:
         spans = _AFTER_COMMENT(text, 0)
         if spans is not None and (b"*/" in text[: spans[1][0]] or b"</script" in text.lower()):
             return _finding(_SCORE_ODD, spans[0], "comment or block", "ends it, then uses something global", False)
+        spans = _REMAINS(text, 0)
+        if spans is not None:
+            return _finding(
+                _SCORE_ODD, spans[0], "end of a script", "a call of a dialogue or of eval, then the end tag"
+            )
         spans = _WHOLE_CALL(text, 0)
         if spans is not None:
             return _finding(_SCORE_ODD, spans[0], "whole value", "a call of a dialogue or of eval, and no more")
@@ -426,7 +454,7 @@ DETECTOR = Detector(
         (frozenset((b"=",)), _HANDLER_STARTS, frozenset((b"(", b"`"))),
         (
             frozenset((b":",)),
-            frozenset((b"t:", b"t :", b"t\t:", b"a:", b"a :", b"data", b"\t", b"\n", b"\r", b" :", b"\x00")),
+            frozenset((b"t:", b"mhtml:", b"t :", b"t\t:", b"a:", b"a :", b"data", b"\t", b"\n", b"\r", b" :", b"\x00")),
         ),
         (frozenset((b"alert", b"confirm", b"prompt", b"eval", b"print")), frozenset((b"(", b"`"))),
         (frozenset((b"*/", b"-->", b"\n", b"}")), _GLOBALS),

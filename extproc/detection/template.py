@@ -124,6 +124,9 @@ _TELLS = find(
 )
 _INNERMOST = re.compile(rb"\$\{(?:[^{}$]{0,200}?:-|[a-z0-9_]{1,12}:)?([^{}$:]{0,200})\}", re.IGNORECASE)
 """`${lower:x}`, `${::-x}`, `${env:NAME:-x}` stand for x; `${name}` is left alone by `_fold`."""
+_READS_FILE = find_here(
+    rb"\s*[\w.]{1,60}\s*\(\s*[\"'](?:/(?:etc|proc|var|root|home|tmp|app|usr|opt)/|[a-z]:\\|\.\./|file:)"
+)
 _RAZOR = find(rb"@(?:system\.(?:io|diagnostics|net|reflection|environment)|microsoft\.win32)\.[a-z.]+\s*[.(]")
 
 _RUNS, _TELLS_SCORE, _WORKS_OUT, _NAMES = 8, 5, 6, 5
@@ -236,6 +239,8 @@ def _expression(text: bytes, start: int, after: int, end: int, sign: bytes, is_c
         return _finding(_RUNS, span, context, "a block of PHP")
     if (sign == b"%{" and inner[:1] == b"$") or (sign in (b"{'", b'{"') and b".__" not in inner):
         return None  # a hash of Perl, a dictionary of Python
+    if sign == b"{{" and _READS_FILE(inner, 0) is not None:
+        return _finding(_WORKS_OUT, span, context, "a call with the path of a file")
     reached = _REACHES(inner, 0)
     if reached is not None and not _is_code(text, inner, sign):
         return _finding(_RUNS, span, context, "reaches behind the template")
