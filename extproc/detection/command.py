@@ -18,7 +18,7 @@ import re
 from extproc.detection.contract import Detector, Finding, Place
 from extproc.detection.scan import seeker
 
-PIECES_LIMIT = 60
+PIECES_LIMIT = 32
 """Pieces of one text that are looked at, of those that begin like a command."""
 
 SHORT_BYTES = 160

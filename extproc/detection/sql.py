@@ -30,7 +30,7 @@ from extproc.detection.sql_tokens import DANGEROUS, FUNCTIONS, Token
 JOINTS_LIMIT = 12
 """Places of each kind from which a text is read, half of them its first, half its last."""
 
-READ_LIMIT = 600
+READ_LIMIT = 320
 """Tokens of one text that are read, from all places together."""
 
 _QUOTED = re.compile(
@@ -103,6 +103,7 @@ _NUMERIC = re.compile(
     rb"[\x00-\x20(+-]*(?:[0-9][0-9.e]{0,20}|0x[0-9a-f]+|null|true|false)?[\x00-\x20)%]*", re.IGNORECASE
 )
 _KEYWORD = re.compile(rb"\s*(?:begin|commit|go|end|start|set|use|select|where|from)\s*", re.IGNORECASE)
+_QUOTES = frozenset((b"'", b'"', b"`"))
 _SHORT_TAIL = re.compile(rb"[\x00-\x20+-]*(?:\w{0,8}|[^\w\s]{0,6})[\x00-\x20]*")
 _OPENS = frozenset(b"=:([{,")
 _STRONG_END = frozenset("CS;")
@@ -116,12 +117,13 @@ def detect(text: bytes, place: Place) -> Finding | None:
     best: Finding | None = None
     left = READ_LIMIT
     has_comment = b"--" in text or b"#" in text or b"/*" in text
+    # A quote and a comma are a list, if nothing is there that a list of SQL could go on to.
+    has_list = has_comment or _SELECT.search(text) is not None
+    odd = frozenset(quote[0] for quote in _QUOTES if text.count(quote) % 2)
     closing = [
         match.start()
         for match in _QUOTED.finditer(text)
-        # A quote and a comma are a list, if nothing is there that a list of SQL could go on to.
-        if (text[match.start() + 1 : match.start() + 2] != b"," or has_comment or _SELECT.search(text))
-        and _may_close(text, match.start())
+        if (has_list or text[match.start() + 1 : match.start() + 2] != b",") and _may_close(text, match.start(), odd)
     ]
     for at in _both_ends(closing):
         reader = Reader(text, at + 1)
@@ -163,8 +165,8 @@ def _calls(text: bytes) -> Iterator[re.Match[bytes]]:
             yield match
 
 
-def _may_close(text: bytes, at: int) -> bool:
-    """Polarity: could this quote close a string of the app's?"""
+def _may_close(text: bytes, at: int, odd: frozenset[int]) -> bool:
+    """Polarity: could this quote close a string of the app's? `odd`: quotes of which the text leaves one open."""
     if at == 0:
         return True
     before = at - 1
@@ -175,7 +177,7 @@ def _may_close(text: bytes, at: int) -> bool:
     if before < at - 1 or text[at - 1] in b" \t\r\n":
         # Behind a blank and in front of something it opens, if the text closes what it opens.
         following = text[at + 1 : at + 2]
-        return not following.isalpha() and (following in b" \t-#)|&;" or text.count(text[at : at + 1]) % 2 == 1)
+        return not following.isalpha() and (following in b" \t-#)|&;" or text[at] in odd)
     return True
 
 
@@ -608,7 +610,6 @@ def _whole(text: bytes) -> Finding | None:
     )
 
 
-_QUOTES = frozenset((b"'", b'"', b"`"))
 _LOGIC = frozenset((b"or", b"and", b"xor", b"&&", b"||"))
 _CALLED = (DANGEROUS - _AMBIGUOUS) | {b".sleep", b"waitfor"}
 _DIGITS = frozenset(b"%d" % digit for digit in range(10))
