@@ -293,6 +293,30 @@ def test_what_is_expected_in_a_field(
     assert (made.send(INJECTION)[0].outcome == "block") is injection
 
 
+REMEMBERED = (
+    "SecRuleEngine On\n"
+    'SecRule REQUEST_METHOD "@streq GET" "id:1,phase:1,pass,nolog,setvar:tx.score=5"\n'
+    'SecRule REQUEST_HEADERS:X-Six "@streq 1" "id:2,phase:1,pass,nolog,setvar:tx.inbound_threshold=6"\n'
+    + "".join(f'SecRule &TX:x{n} "@eq 0" "id:{10 + n},phase:1,pass,nolog,setvar:tx.x{n}=1"\n' for n in range(12))
+    + 'SecRule TX:x0 "@ge 1" "id:30,phase:1,pass,nolog,setvar:tx.inbound_threshold=5"\n'
+    + 'SecRule &REQUEST_HEADERS:X-None "@eq 9" "id:31,phase:1,pass,nolog"\n'
+    + 'SecRule TX:score "@ge %{tx.inbound_threshold}" "id:32,phase:1,deny,log"\n'
+)
+"""A run of TX rules that is remembered as a whole, and ends by setting what a policy may pin."""
+
+
+@pytest.mark.parametrize("first", ["a", ""])
+def test_what_is_remembered_under_a_policy_holds_under_it_alone(make: Make, first: str) -> None:
+    made = make("policies: {a: {thresholds: {inbound: 6}}}\n")
+    plan = Plan(load_ruleset(Sources((), preamble=REMEMBERED.encode())))
+    assert any(segment.variant({}, 0).blocks for segments in plan.segments.values() for segment in segments)
+    made.binder._base = replace(made.binder._base, plans={"": plan})
+    six = ((b"x-six", b"1"),)
+    for policy in (first, "a", "", "a", ""):
+        verdict, _ = made.send(b"/", headers=six, policy=policy)
+        assert (verdict.outcome == "block") is (policy == "")
+
+
 def test_another_profile(make: Make) -> None:
     made = make("policies: {a: {profile: own}}\n")
     verdict, decision = made.send(b"/?q=both", policy="a")
