@@ -205,13 +205,22 @@ def byte_clauses(rule: Rule, quiet: frozenset[int]) -> list[frozenset[int]]:
     if rule.is_negated or rule.operator is None:
         return []
     found: list[frozenset[int]] = []
+    silent = bytes(quiet)
     for clause in rule.clauses:
-        telling = [frozenset(literal) - quiet for literal in clause]
-        if all(telling):
+        telling: list[bytes] = []
+        for literal in clause:
+            some = literal.translate(None, silent)
+            if not some:
+                break
+            telling.append(some)
+        else:
             # One byte of each literal will do: the one that tells most, and that other literals have as well.
-            often = Counter(byte for some in telling for byte in some)
+            often = Counter(b"".join(telling))
             found.append(
-                frozenset(min(some, key=lambda byte: (byte in _COMMON, -often[byte], byte)) for some in telling)
+                frozenset(
+                    some[0] if len(some) == 1 else min(some, key=lambda byte: (byte in _COMMON, -often[byte], byte))
+                    for some in telling
+                )
             )
     needed = rule.operator.needed_bytes
     if needed is not None and not needed & quiet:
