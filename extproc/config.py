@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -122,6 +123,17 @@ def _size(value: object, limits: tuple[int, int] = BODY_LIMIT_RANGE_BYTES) -> in
 
 def _size_or_0(value: object, limits: tuple[int, int] = BODY_LIMIT_RANGE_BYTES) -> int:
     return 0 if value in (0, "0") and value is not False else _size(value, limits)
+
+
+def _ratio(value: object) -> float:
+    """0 to 1."""
+    try:
+        ratio = math.nan if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        ratio = math.nan
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"must be a share from 0 to 1 such as 0.01, not {value!r}")
+    return ratio
 
 
 def _duration_ms(value: object, limits: tuple[int, int] = TIME_BUDGET_RANGE_MS) -> int:
@@ -264,6 +276,12 @@ class Config:
         "", _address_or_off, "where Prometheus scrapes the engine (default: 127.0.0.1:9090)", metavar="ADDR|off"
     )
     otlp: str = setting("", _url, "an OTLP collector that gets the metrics, by HTTP", metavar="URL")
+    traces: float = setting(
+        0.0,
+        _ratio,
+        "share of the requests without a traceparent that give a span to --otlp; those with one as it says; 0: none",
+        metavar="RATIO",
+    )
     admin: str = setting(
         "", _socket, "Envoy's admin, never to be published (default: 127.0.0.1:9901)", metavar="ADDR|unix:PATH"
     )
@@ -547,6 +565,8 @@ def shown_default(definition: Setting) -> str:
         return ", ".join(default)
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, float):
+        return f"{default:g}"
     return "" if default in ((), "") else str(default)
 
 

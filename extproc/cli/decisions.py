@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from extproc.config import Config
 from extproc.events.line import human
@@ -14,6 +15,9 @@ from extproc.events.scrubber import Scrubber
 from extproc.events.sink import STDERR, EventSink
 from extproc.model.errors import ConfigError
 from extproc.model.verdict import Coverage, Decision, Outcome
+
+if TYPE_CHECKING:
+    from extproc.telemetry.traces import SpanSender
 
 DELAY_S = 0.005
 """From the decision to its encoding: by then the answer is on its way, and several are encoded in one go."""
@@ -32,12 +36,21 @@ class Decisions:
                 self._events = EventSink(config.events, config.events_limit)
             except OSError as error:
                 raise ConfigError(config.sources["events"], f"{config.events}: {error.strerror}") from error
+        if config.traces and not config.otlp:
+            raise ConfigError(config.sources["traces"], "needs --otlp URL: where the spans go")
+        self._config = config
+        self._spans: SpanSender | None = None
         self._waiting: list[tuple[Decision, Masking]] = []
 
     @property
     def sinks(self) -> list[EventSink]:
         """Those that there are."""
         return [sink for sink in (self._events, self._lines) if sink is not None]
+
+    @property
+    def spans_dropped(self) -> int:
+        """Spans that no one will see."""
+        return self._spans.dropped if self._spans is not None else 0
 
     def publish(self, decision: Decision, masking: Masking) -> None:
         """Takes one decision; encodes it a moment later, or at once where no event loop runs."""
@@ -54,20 +67,29 @@ class Decisions:
         """While a worker serves: its threads write; at the end what is left is written out."""
         for sink in self.sinks:
             sink.start()
+        if self._config.traces:
+            from extproc.telemetry.traces import SpanSender  # half a second of imports that few need
+
+            self._spans = SpanSender(self._config.otlp, self._config.traces)
         try:
             yield
         finally:
             self._flush()
             for sink in self.sinks:
                 sink.stop()
+            if self._spans is not None:
+                self._spans.stop()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         for decision, masking in waiting:
             is_told = self._lines is not None and (self._tells_all or _is_telling(decision))
-            if self._events is None and not is_told:
+            is_sampled = self._spans is not None and self._spans.takes(decision)
+            if self._events is None and not is_told and not is_sampled:
                 continue
             scrubber = Scrubber(masking, decision)
+            if self._spans is not None and is_sampled:
+                self._spans.send(decision, scrubber.string(decision.route))
             if self._events is not None:
                 self._events.write(encode(decision, masking, scrubber))
             if self._lines is not None and is_told:

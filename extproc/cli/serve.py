@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     def enter(inspector: Inspector, number: int) -> Iterator[Held]:
         with (
             decisions.writing(number),
-            telemetry.serving(number, decisions.sinks) as held,
+            telemetry.serving(number, decisions) as held,
         ):
             yield held
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from extproc import __version__
+from extproc.cli.decisions import Decisions
 from extproc.cli.private_folder import private_folder
 from extproc.config import Config
-from extproc.events.sink import EventSink
 from extproc.model.verdict import Decision
 from extproc.server.pages import Held, Page
 from extproc.server.process import say
@@ -45,13 +45,17 @@ class Telemetry:
         self._held.close()
 
     @contextlib.contextmanager
-    def serving(self, number: int, sinks: list[EventSink]) -> Iterator[Held]:
-        """While a worker serves. `sinks`: of events, whose losses are counted."""
+    def serving(self, number: int, decisions: Decisions) -> Iterator[Held]:
+        """While a worker serves. `decisions`: what is lost of them is counted."""
         held = Held()
+        sinks = decisions.sinks
         held.gauges["events_waiting"] = lambda: sum(sink.waiting for sink in sinks)
         held.pages["/metrics"] = lambda accept: Page(*self._numbers.prometheus_page())
         held.pages["/status"] = lambda accept: Page(*self._numbers.status_page(accept))
-        totals = {"events_dropped": lambda: sum(sink.dropped for sink in sinks)}
+        totals = {
+            "events_dropped": lambda: sum(sink.dropped for sink in sinks),
+            "spans_dropped": lambda: decisions.spans_dropped,
+        }
         with self._numbers.writing(number, held.gauges, totals), self._pushing(number):
             yield held
 

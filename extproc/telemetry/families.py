@@ -66,6 +66,7 @@ SERIES = {
 
 TOTALS = {
     "events_dropped": ("extproc_events_dropped", "Decision events that could not be written in time."),
+    "spans_dropped": ("extproc_spans_dropped", "Spans that the collector did not get."),
     "request_body_bytes": ("extproc_request_body_bytes", "Bytes of request bodies that were inspected."),
 }
 

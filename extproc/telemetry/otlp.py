@@ -6,7 +6,6 @@ the OpenTelemetry metrics data model; cumulative temporality.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -25,15 +24,13 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.metrics.export import Metric as SdkMetric
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from extproc import __version__
+from extproc.telemetry.collector import TIMEOUT_S, Reach, resource
 from extproc.telemetry.families import COUNTER, HISTOGRAM, Metric
 
 EXPORT_EVERY_S = 15.0
-TIMEOUT_S = 5.0
-"""Of one export; an unreachable collector costs this thread time and nobody else."""
 
 
 class MetricsPusher:
@@ -47,7 +44,7 @@ class MetricsPusher:
         self._stop = threading.Event()
         self._started_ns = time.time_ns()
         self._thread = threading.Thread(target=self._run, name="otlp-metrics", daemon=True)
-        self._is_well = True
+        self._reach = Reach("metrics")
 
     def start(self) -> None:
         """Begins to send."""
@@ -66,21 +63,17 @@ class MetricsPusher:
     def _export(self) -> None:
         data = sdk_data(self._collect(), self._started_ns, time.time_ns())
         is_well = self._exporter.export(data, timeout_millis=TIMEOUT_S * 1000) is MetricExportResult.SUCCESS
-        if is_well is not self._is_well:
-            said = "metrics reach the collector again" if is_well else "metrics do not reach the collector"
-            print(f"extproc: {said}", file=sys.stderr, flush=True)
-        self._is_well = is_well
+        self._reach.note(is_well)
 
 
 def sdk_data(metrics: Iterable[Metric], started_ns: int, now_ns: int) -> MetricsData:
     """Our metrics as the SDK's data; times are nanoseconds since 1970."""
-    resource = Resource.create({"service.name": "extproc", "service.version": __version__})
     scope = ScopeMetrics(
         scope=InstrumentationScope("extproc", __version__),
         metrics=[_metric(metric, started_ns, now_ns) for metric in metrics],
         schema_url="",
     )
-    return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scope], schema_url="")])
+    return MetricsData([ResourceMetrics(resource=resource(), scope_metrics=[scope], schema_url="")])
 
 
 def _metric(metric: Metric, started_ns: int, now_ns: int) -> SdkMetric:

@@ -1,17 +1,23 @@
-"""Decisions on their way out of a worker: into a file that stays small."""
+"""Decisions on their way out of a worker: into a file that stays small, to a collector as spans."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from extproc.cli.decisions import Decisions
 from extproc.config import resolve
 from extproc.events.masking import Masking
+from extproc.model.errors import ConfigError
 from extproc.model.phase import Phase
 from extproc.model.trace import TraceParent
 from extproc.model.verdict import Coverage, Decision, Match, Mode, Outcome
+from extproc.telemetry.traces import MAX_ROUTE_CHARS, MAX_RULES, QUEUE_SPANS, SpanSender
+from tests.otlp_receiver import Collector, attributes
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = TraceParent(TRACE, SPAN, is_sampled=True)
@@ -45,12 +51,12 @@ def decision(**changes: Any) -> Decision:
     return Decision(**fields)
 
 
-def published(flags: dict[str, object], number: int) -> Decisions:
+def published(flags: dict[str, object], number: int, **changes: Any) -> Decisions:
     """`number` decisions, written out."""
     decisions = Decisions(resolve({"lines": "off", **flags}, {}))
     with decisions.writing(0):
         for _ in range(number):
-            decisions.publish(decision(), Masking())
+            decisions.publish(decision(**changes), Masking())
     return decisions
 
 
@@ -70,3 +76,79 @@ def test_without_a_limit_it_grows(tmp_path: Path) -> None:
     published({"events": str(file)}, 300)
     assert file.stat().st_size > EVENTS_LIMIT_BYTES
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.stop()
+
+
+def test_a_span_joins_the_trace_of_its_request(collector: Collector) -> None:
+    published({"otlp": collector.url, "traces": 0.000001}, 1)
+    (span,) = collector.spans
+    assert (span.trace_id.hex(), span.parent_span_id.hex(), span.name) == (TRACE, SPAN, "extproc.inspect")
+    assert span.start_time_unix_nano == 1_700_000_000_250_000_000
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 300_000
+    assert attributes(span) == {
+        "extproc.verdict": "block",
+        "extproc.would": "block",
+        "extproc.mode": "block",
+        "extproc.route": "app",
+        "extproc.coverage": "inspected",
+        "extproc.coverage_reason": "",
+        "extproc.score": 5,
+        "extproc.rule": 1,
+        "extproc.rule_ids": [942100],
+        "extproc.incident": "I",
+    }
+
+
+@pytest.mark.parametrize(
+    ("parent", "ratio", "spans"),
+    [
+        (PARENT, 0, 0),  # off is off
+        (TraceParent(TRACE, SPAN, is_sampled=False), 1, 0),
+        (None, 1, 3),
+        (None, 1e-12, 0),
+    ],
+)
+def test_who_decides_on_a_span(parent: TraceParent | None, ratio: float, spans: int, collector: Collector) -> None:
+    published({"otlp": collector.url, "traces": ratio}, 3, trace=parent)
+    assert len(collector.spans) == spans
+    assert all(span.parent_span_id == b"" for span in collector.spans)
+
+
+def test_no_value_of_a_request_is_in_a_span(collector: Collector) -> None:
+    matches = tuple(
+        Match(number, Phase.REQUEST_BODY, "ARGS:q", msg=b"hunter2hunter2", logdata=b"hunter2hunter2", value=b"hunter2")
+        for number in range(MAX_RULES + 1)
+    )
+    published({"otlp": collector.url, "traces": 1}, 1, matches=matches, route="r?password=hunter2hunter2&" + "r" * 1000)
+    found = attributes(collector.spans[0])
+    assert found["extproc.rule_ids"] == list(range(MAX_RULES))
+    assert len(found["extproc.route"]) == MAX_ROUTE_CHARS
+    assert b"hunter2" not in b"".join(collector.bodies)
+
+
+def test_a_collector_that_is_away_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    decisions = published({"otlp": "http://127.0.0.1:9", "traces": 1}, 3)
+    decisions.publish(decision(), Masking())
+    assert capsys.readouterr().err.splitlines() == ["extproc: spans do not reach the collector"]
+    assert decisions.spans_dropped >= 3
+
+
+def test_spans_beyond_the_queue_are_counted(collector: Collector) -> None:
+    collector.status = 400
+    sender = SpanSender(collector.url, 1)
+    for _ in range(QUEUE_SPANS + 7):
+        sender.send(decision(), "app")
+    sender.stop()
+    assert sender.dropped == QUEUE_SPANS + 7
+    assert len(collector.spans) <= QUEUE_SPANS + 7
+
+
+def test_spans_without_a_collector_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--traces: needs --otlp URL"):
+        Decisions(resolve({"traces": "0.5"}, {}))

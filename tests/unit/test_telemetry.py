@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc.model.phase import Phase
@@ -26,6 +22,7 @@ from extproc.telemetry.families import Facts, describe, metrics
 from extproc.telemetry.folder import FOLD_AFTER, NumbersFolder
 from extproc.telemetry.otlp import MetricsPusher
 from extproc.telemetry.worker import WorkerNumbers
+from tests.otlp_receiver import Collector
 
 FACTS = Facts(version="1", ruleset="abc", mode="block", started=time.time() - 10, workers=2, reloads={"good": 1})
 
@@ -227,42 +224,11 @@ def test_quantile(buckets: list[int], share: float, bound: int | None) -> None:
     assert status.quantile(buckets, share) == bound
 
 
-class Collector:
-    """An OTLP receiver, by the official messages; `answers` is the status it gives."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, ExportMetricsServiceRequest]] = []
-        self.status = 200
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                request = ExportMetricsServiceRequest.FromString(body)
-                collector.requests.append((self.path, request))
-                self.send_response(collector.status)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """The requests are kept."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     collector = Collector()
     yield collector
-    collector.server.shutdown()
-    collector.server.server_close()
+    collector.stop()
 
 
 def test_a_collector_gets_the_same_numbers(collector: Collector) -> None:
