@@ -68,7 +68,7 @@ _UNMISTAKABLE = find(
     rb"|\bprocessbuilder\s*\(\s*(?:new|[\"'\[{])|java\.lang\.(?:runtime|processbuilder|processimpl"
     rb"|classloader|thread)\b|class\.forname\s*\(\s*[\"']"
     rb"|scriptenginemanager|new\s+initialcontext\s*\(|new\s+urlclassloader|[\"']\s*\.\s*execute\s*\(\s*\)"
-    rb"|t\s*\(\s*java\.|groovyshell|jshell\s*\.\s*create|defineclass\s*\("
+    rb"|\bt\s*\(\s*java\.|groovyshell|jshell\s*\.\s*create|defineclass\s*\("
     rb"|__import__\s*\(\s*[\"'`]|__builtins__\s*[.\[]|\]?\.__subclasses__\s*\(\s*\)\s*[\[.]"
     rb"|__globals__\s*[.\[]|\bos\s*\.\s*(?:system|popen|execv[pe]{0,2}"
     rb"|spawn[lv]p?e?)\s*\(\s*(?:[\"'`]|f[\"']|\w+\))|subprocess\s*\.\s*(?:popen|call|check_output"
@@ -147,32 +147,45 @@ _JUDGES = (
 )
 
 _CALLED = frozenset(
-    b"exec system passthru popen proc_open eval assert create_function call_user_func base64_decode gzinfl"
-    b"ate str_rot13 file_ "
-    b"readfile highlight_file show_source fopen include require preg_replace array_map usort unserialize m"
-    b"ove_uploaded ini_set "
-    b"putenv dl( dl ( print_r var_dump die extract parse_str fsockopen curl_exec scandir glob unlink symli"
-    b"nk mail phpinfo phpversion getcwd "
-    b"php_uname phpcredits get_current getmypid sys_get get_defined getruntime processbuilder java. fornam"
-    b"e scriptengine "
-    b"initialcontext urlclassloader execute groovyshell jshell defineclass __ os. subprocess importlib pty"
-    b" child_process mainmodule "
-    b"process constructor function deno bun kernel open3 io. %x wscript createobject system. echo print $_"
-    b" open file import from "
-    b"global res. settimeout while for throw qx dir. response server thread time. spawn os popen io run".split()
+    (
+        b"exec system passthru popen eval assert create_function call_user_func base64_decode gzinflate str_rot13 "
+        b"file_get file_put readfile highlight_file show_source fopen include require preg_replace array_map usort "
+        b"unserialize move_uploaded ini_set putenv dl print_r var_dump die extract parse_str fsockopen curl_exec "
+        b"scandir glob unlink symlink mail proc_open phpinfo phpversion getcwd php_uname phpcredits get_current "
+        b"getmypid sys_get get_defined getruntime processbuilder forname initialcontext execute jshell __ spawn "
+        b"importlib child_process binding function createobject io. open file settimeout throw response server "
+        b"thread time. dir res. import print java. ${"
+    ).split()
 )
+_WITHOUT_CALL = frozenset(
+    (
+        b"java.lang. scriptengine urlclassloader initialcontext __builtins__ __globals__ mainmodule constructor "
+        b"deno bun wscript system.diagnostics -exec groovyshell defineclass qx %x dir. global. jshell __proto__ "
+        b"prototype dlopen"
+    ).split()
+)
+_RUNS = frozenset(
+    b"eval assert system exec passthru popen include require create_function call_user_func preg_replace unserialize "
+    b"file_get_contents array_map echo print".split()
+)
+_QUOTES = frozenset((b"'", b'"', b"`"))
 
 DETECTOR = Detector(
     kind="code",
     gate=(
-        (_CALLED, frozenset((b"(", b".", b"[", b"{", b"$", b";", b"__", b"-exec"))),
-        (frozenset((b"<?", b"<%", b"<script")),),
-        (frozenset((b"__proto__", b"prototype")),),
+        (_CALLED, frozenset((b"(",))),
+        (_WITHOUT_CALL,),
+        (frozenset((b"$",)), _RUNS),
+        (frozenset((b"$_",)),),
         (
-            frozenset(
-                (b"wscript.shell", b"-exec", b"$_", b"%x", b"scriptengine", b"groovyshell", b"defineclass", b"qx")
-            ),
+            frozenset(b"exec system spawn popen capture".split()),
+            _QUOTES,
+            frozenset(b"kernel process open3 io pty".split()),
         ),
+        (frozenset((b"global",)), frozenset((b"process",))),
+        (frozenset((b"process",)), frozenset(b"mainmodule binding dlopen _load exit kill cwd env version".split())),
+        (frozenset((b"import", b"from")), frozenset((b";",))),
+        (frozenset((b"<?", b"<%", b"<script")),),
     ),
     detect=detect,
     limit_bytes=LIMIT_BYTES,

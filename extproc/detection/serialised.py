@@ -119,17 +119,43 @@ _JUDGES = (
 )
 
 _MARKS = frozenset(
-    b"ro0ab o: c: __halt_compiler gasv gan gaj gar gas y29zcn y3bvc2 kgrw kglvcw bah aaeaaad type ! < class java "
-    b"nd_func nd_cc __js __proto__ clr-namespace resolves-to serialization typeconfused textformatting act"
-    b"ivitysurrogate windowsidentity "
-    b"com. org. javax. bsh. groovy. ch.qos system. formatter sessionsecurity [".split()
+    b"ro0ab __halt_compiler gasv gan gaj gar gas y29zcn y3bvc2 kgrw kglvcw bah aaeaaad nd_func nd_cc __js __proto__ "
+    b"clr-namespace resolves-to serialization typeconfused textformatting activitysurrogate windowsidentity "
+    b"objectstateformatter losformatter sessionsecurity objectdataprovider resourcedictionary processstartinfo "
+    b"dynamic-proxy sorted-set tree-map".split()
 ) | frozenset(
-    (b"\xac\xed\x00\x05", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\n", b"\x04\x08", b"\xff\xff\xff\xff")
+    (b"\xac\xed\x00\x05", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x04\x08", b"\xff\xff\xff\xff")
+)
+_PACKAGES = frozenset(
+    (
+        b"java com. com.sun org. sun. sun: br.com net.sf ch.qos oracle groovy clojure bsh system microsoft "
+        b"newtonsoft mscorlib presentationframework windowsbase jdk. process"
+    ).split()
+)
+_MODULES = frozenset(
+    prefix + module + b"\n"
+    for prefix in (b"c", b"(i")
+    for module in (
+        b"os posix nt sys subprocess builtins __builtin__ commands platform socket pty shutil webbrowser timeit "
+        b"importlib pickle runpy code base64 copy_reg copyreg types functools operator"
+    ).split()
+)
+_GADGETS = frozenset(
+    b"com.sun. org.springframework javax. org.apache com.mchange com.zaxxer bsh.interpreter groovy.util java.net.url "
+    b"java.lang. ch.qos system.".split()
 )
 
 DETECTOR = Detector(
     kind="serialised",
-    gate=((_MARKS,),),
+    gate=(
+        (_MARKS,),
+        (frozenset((b"o:", b"c:")), frozenset((b":{",))),
+        (frozenset((b"type", b"class", b"[")), frozenset((b'"', b"'")), _PACKAGES),
+        (frozenset((b"!",)), frozenset(b"python ruby java js/ com.sun org. sun. clojure groovy".split())),
+        (frozenset((b"<",)), frozenset(b"java sun. org. jdk.".split())),
+        (_MODULES,),
+        (_GADGETS,),
+    ),
     detect=detect,
     limit_bytes=LIMIT_BYTES,
     reads_structures=True,

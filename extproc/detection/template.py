@@ -127,6 +127,8 @@ _INNERMOST = re.compile(rb"\$\{(?:[^{}$]{0,200}?:-|[a-z0-9_]{1,12}:)?([^{}$:]{0,
 _READS_FILE = find_here(
     rb"\s*[\w.]{1,60}\s*\(\s*[\"'](?:/(?:etc|proc|var|root|home|tmp|app|usr|opt)/|[a-z]:\\|\.\./|file:)"
 )
+_OF_SMARTY = frozenset((b"*", b"php", b"$", b"system", b"self", b"smarty", b"include", b"fetch", b"exec", b"eval"))
+"""Single braces are everywhere; one of these must be between them."""
 _RAZOR = find(rb"@(?:system\.(?:io|diagnostics|net|reflection|environment)|microsoft\.win32)\.[a-z.]+\s*[.(]")
 
 _RUNS, _TELLS_SCORE, _WORKS_OUT, _NAMES = 8, 5, 6, 5
@@ -226,6 +228,8 @@ def _expression(text: bytes, start: int, after: int, end: int, sign: bytes, is_c
     shown = sign.decode("latin-1")
     span = (start, min(len(text), end + 2))
     is_single = sign[:1] == b"{" and sign not in (b"{{", b"{%")
+    if is_single and not any(word in inner.lower() for word in _OF_SMARTY):
+        return None
     context = f"expression in {shown[:1] if is_single else shown}"
     if (is_closed or sign == b"<%") and _ARITHMETIC(inner, 0) is not None:
         is_weak = is_single or sign in (b"[[", b"[(", b"$(") or _PLAIN_NUMBERS(inner, 0) is not None
@@ -282,10 +286,7 @@ DETECTOR = Detector(
     kind="template",
     gate=(
         (_OPENERS,),
-        (
-            frozenset((b"{",)),
-            frozenset((b"*", b"php", b"$", b"system", b"self", b"smarty", b"include", b"fetch", b"exec", b"eval")),
-        ),
+        (frozenset((b"{",)), _OF_SMARTY),
         (frozenset((b"@system.", b"@microsoft.")),),
         (frozenset((b"$",)), frozenset((b".getclass", b".class.", b".inspect", b"class"))),
     ),
