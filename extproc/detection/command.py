@@ -160,7 +160,7 @@ _GRAVE = re.compile(
 )
 """What a server is taken over with: counts wherever it stands behind a separator."""
 
-_OPERAND = re.compile(rb"[\w@.:/\\%+*?=,~-]{0,64}[\"')\]]{0,3}\s{0,2}")
+_OPERAND = re.compile(rb"[\w@.:/\\%+*?=,~-]*+[\"')\]]{0,3}\s{0,2}")
 """What stands before a separator when the value is one word: an address, a name, a file."""
 
 _INTERPRETERS = frozenset((b"perl", b"python", b"python2", b"python3", b"ruby", b"php"))
@@ -188,6 +188,8 @@ def detect(text: bytes, place: Place) -> Finding | None:
     """The strongest finding."""
     if b"{" in text and _SHELLSHOCK.match(text):
         return Finding("command", 8, (0, min(len(text), 40)), "whole value", "function definition, then commands")
+    if b"\x0b" in text:
+        text = text.replace(b"\x0b", b" ")  # a blank to the shell, none to re2
     head = text[:PIECE_LIMIT_BYTES]
     best = _piece(text, 0, 0, "") if _is_alone_in(head) else None
     if not _is_cut_in(text):
@@ -248,11 +250,11 @@ def _piece(text: bytes, cut: int, start: int, sign: str) -> Finding | None:
     elif close is not None:
         return None
     read = _undo(piece)
-    is_hidden = read.split(None, 1)[:1] != piece.split(None, 1)[:1]
     found = _FIRST.match(read)
     if found is None:
         return None
     folder, name, rest = found[1].lower(), found[2].lower(), found[3]
+    is_hidden = folder + name not in piece.lower()
     is_path = folder.endswith((b"bin/", b"bin/busybox/"))
     if b"?" in name + folder or b"*" in name + folder:
         if sign and _WILD.match(folder + name):
@@ -375,7 +377,7 @@ def _judge(
     is_at_end = len(text) - start <= 48
     if sign == "$" and is_own and fits != "end":
         return Finding("command", 5, (cut, end), "text", reason, False)
-    if is_own and fits in ("end",) and is_at_end and sign in ";&":
+    if is_own and is_at_end and (sign in ";|" or text[cut : cut + 2] == b"&&"):
         return Finding("command", 5, (cut, end), "text", reason, False)
     return Finding("command", 4 if is_own else 3, (cut, end), "text", reason, False)
 

@@ -180,6 +180,13 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
         if is_disguised and climbed:
             return Finding("path", 6, (start, end), "path segment", f"{_climbs(steps)}, disguised")
         if climbed >= MANY_STEPS or (is_whole and steps >= MANY_STEPS):
+            if (
+                not is_whole
+                and word[:1] in b"./"
+                and text[max(start - 1, 0)] not in b"\"'`"
+                and not _LOADED.search(bare)
+            ):
+                return Finding("path", 5, (start, end), "word", f"{_climbs(steps)} in a text", False)
             if _LOADED.search(bare) or not is_whole:
                 return Finding("path", 4, (start, end), "path segment", f"{_climbs(steps)} to nothing known", False)
             return Finding("path", 6, (start, end), "path segment", _climbs(steps))

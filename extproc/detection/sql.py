@@ -93,7 +93,7 @@ _STATEMENT = re.compile(
     re.IGNORECASE,
 )
 _OPERAND = re.compile(
-    rb"[\x00-\x20(+-]*(?:-?[0-9][0-9.e]{0,20}|0x[0-9a-f]+|[a-z_][\w.@$-]{0,40}|'[^']{0,40}'|\"[^\"]{0,40}\"|@@?[\w.]+|null|%)?"
+    rb"[\x00-\x20(+-]*(?:-?[0-9][0-9.e]{0,20}|0x[0-9a-f]+|[a-z_][\w.@$-]*+|'[^']{0,40}'|\"[^\"]{0,40}\"|@@?[\w.]+|null|%)?"
     rb"[\x00-\x20)%]*",
     re.IGNORECASE,
 )
@@ -277,7 +277,7 @@ def _quoted(text: bytes, at: int, reader: Reader) -> Finding | None:
         if not score and ending in "CS" and not reader.is_word_only:
             # One literal, then the end: `or 1--`, `or 'x`.
             token = reader.stream[before]
-            is_short = token.kind != "S" or b" " not in text[token.start :].strip()
+            is_short = token.kind != "S" or b" " not in text[token.start :].strip() + text[:at].strip()
             score = 6 if ending == "C" else 5 if is_short and not is_sign else 3
         if not score and is_sign and ending == "S" and before + 1 == reader.at:
             score = 5 if at == 0 else 4
@@ -402,8 +402,6 @@ def _bare(text: bytes, at: int, reader: Reader) -> Finding | None:
     left = text[:at]
     is_number = _NUMERIC.fullmatch(left) is not None
     is_operand = is_number or _OPERAND.fullmatch(left) is not None
-    if not is_operand and len(left) > 2048:
-        return None
     while reader.kind() == ")":
         reader.at += 1
     if is_operand and _KEYWORD.fullmatch(left):
@@ -469,8 +467,9 @@ def _bare(text: bytes, at: int, reader: Reader) -> Finding | None:
     if kind == ";":
         while reader.kind() in (";", ")"):
             reader.at += 1
-        if not reader.statement():
-            return None
+        is_next_line = reader.kind() != "" and b"\n" in text[at : reader.stream[reader.at].start]
+        if (is_next_line and not is_operand) or not reader.statement():
+            return None  # a line of code, and the next one
         ending = _ending(reader, text, b"")
         if reader.has_call or reader.has_system:
             return _finding(7, at, reader, context, "", ending, "end of statement")

@@ -535,7 +535,9 @@ class Reader:
         elif word in (b"exec", b"execute", b"call"):
             is_real = bool(texts) and (
                 texts[0].rpartition(b".")[2].startswith((b"xp_", b"sp_", b"dbms_", b"immediate"))
-                or kinds[0] in "(v"
+                or kinds[0] == "v"
+                or kinds[:3] == "(s)"
+                or kinds[:2] in ("(v", "(S", "(f", "(d")
                 or (kinds[0] == "d")
                 or (kinds[:2] in ("ws", "wv", "fs", "s", "sC", "s;"))
             )

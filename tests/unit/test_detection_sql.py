@@ -102,6 +102,8 @@ LOOK_ALIKES = [
     b'name;note\r\n1;"Drop Table Tennis Club";"x = 4"\r\n2;"y";"z"',
     b"<title>Select one or more options from the menu, where available</title><by a='b'>",
     b"drop table if exists temp_import; is in our nightly script",
+    b"the crowd's 'oohs' and 'aahs",
+    b"const c = require('x');\nexec('cat *.js | wc -l', (error) => { log(error) });",
 ]
 
 
