@@ -42,9 +42,9 @@ _MEMBER_START = find_here(
     rb"[^{}\n]{0,80}[,}]\s*[\"']?\$?(?:\$where|\$or|\$and|\$nor|\$expr|\$ne|\$gt|\$regex)[\"']?\s*:"
 )
 _BREAK_SCRIPT = find_here(
-    rb"[^\"']*[\"'][\s)}\]]*(?:;|\|\||&&|,|\+)\s*(?:return\b[\s(!\"'a-z0-9_]|this\s*[.\[]|var\s+[a-z_$]+\s*="
-    rb"|while\s*\(|sleep\s*\(|do\s*\{|db\s*\.|function\s*\(|throw\b|emit\s*\(|tojson|new\s+date"
-    rb"|let\s+[a-z]|if\s*\(|for\s*\()"
+    rb"[^\"']*[\"'][\s)}\]]*(?:;|\|\||&&|\+)\s*(?:return\b[\s(!\"'a-z0-9_]|this\s*[.\[]|var\s+[a-z_$]+\s*="
+    rb"|while\s*\(|sleep\s*\(|do ?\{|db\s*\.|function\s*\(|throw\b|emit\s*\(|tojson|new\s+date"
+    rb"|let\s+[a-z]|if ?\(|for ?\()"
 )
 _BREAK_COMPARE = find_here(
     rb"[^\"']*[\"'][\s)]*(?:\|\||&&)\s*(?:[\"']?(\w{0,12})[\"']?\s*[=!]==?\s*[\"']?\w{0,12}|true|1|!?[\"']{2}"
@@ -157,8 +157,9 @@ DETECTOR = Detector(
         (_NAMED,),
         (
             _QUOTES,
-            frozenset((b";", b"||", b"&&", b",", b"+")),
-            frozenset(b"return this var while sleep do db function throw emit tojson date let if for".split()),
+            frozenset((b";", b"||", b"&&", b"+")),
+            frozenset(b"return this var while sleep db function throw emit tojson date let do{ if( for(".split())
+            | frozenset((b"do {", b"if (", b"for (")),
         ),
         (_QUOTES, frozenset((b"||", b"&&"))),
         (frozenset((b";", b"||", b"&&")), frozenset((b"return", b"this.", b"while", b"sleep", b"db.", b"true"))),
