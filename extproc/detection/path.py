@@ -98,6 +98,7 @@ _RESTLESS = re.compile(rb"/(?:\.?/)+")
 _PARAMETERS = re.compile(rb";[^/]*(?=/|$)")
 _ODD_STEP = re.compile(rb"\.\.[\x80-\xff]{1,4}")
 _ODD_SPELLING = re.compile(rb"(?:^|/)\.{3,}/|/\.\.//")
+_LEADERS = re.compile(rb"/\.{6,}[^.\s]")
 _CODED = re.compile(rb"(?:0x|(?<=\.\.))(2e|2f|5c)")
 _CODED_BYTES = {b"2e": b".", b"2f": b"/", b"5c": b"/"}
 
@@ -137,9 +138,11 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
     word = text[start:end].lower().replace(b"\\", b"/")
     is_whole = not text[:start].strip(b" \t\r\n\"'") and not text[end:].strip(b" \t\r\n\"'\x00")
     is_disguised = b"..;/" in word
+    is_coded = False
     if b"0x" in word or b"..2f" in word or b"..5c" in word:
         plain = _CODED.sub(lambda found: _CODED_BYTES[found[1]], word)
-        is_disguised |= plain != word
+        is_coded = plain != word
+        is_disguised |= is_coded
         word = plain
     if b".." in word and b"../" not in word and not word.isascii():
         # Some decoder may see a slash in what follows the dots: four times the same is no accident.
@@ -166,6 +169,8 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
             elif segment and segment != b".":
                 depth += 1
             highest = min(highest, depth)
+        if is_whole and not steps and (is_coded or _LEADERS.match(word)):
+            return Finding("path", 5, (start, end), "whole value", "dots that some decoder takes for steps", False)
         if b"/" not in word:
             return None
     bare = word.split(b"\x00", 1)[0].split(b"?", 1)[0].split(b"#", 1)[0]

@@ -16,6 +16,8 @@ ATTACKS = [
     (b"..;/..;/admin", 6, "2 steps up, disguised"),
     (b"0x2e0x2e/0x2e0x2e/x", 6, "2 steps up, disguised"),
     (b"a/../../x", 5, "2 steps up"),
+    (b"/........secret", 5, "dots that some decoder takes for steps"),
+    (b"/0x2e0x2esecret", 5, "dots that some decoder takes for steps"),
     (b"have a look at ../../../secret", 5, "3 steps up in a text"),
     (b"../../../secret is what I want", 5, "3 steps up in a text"),
     (b"....//....//x", 5, "2 steps up"),
@@ -48,6 +50,8 @@ LOOK_ALIKES = [
     b"metadata: none",
     b"https://shop.example/etc/designs/x.css",
     b"and/or ... either/or",
+    b"Chapter 1 ........ 12",
+    b"yes/no......",
     "…/…".encode(),
 ]
 

@@ -17,7 +17,7 @@ from extproc.model.verdict import Outcome
 from extproc.replay.curl import request_of
 
 CORPUS = Path(os.environ.get("CORPUS_DIR") or ROOT / ".." / "shared" / "corpus")
-MAX_FALSE_ALARMS = 5
+MAX_FALSE_ALARMS = 1
 """Of the 11,620 harmless values of the corpus."""
 
 EVALUATIONS = {7100000, 7100608, 7109001, 7109002, 7109003}
@@ -92,7 +92,7 @@ def judged(own):
     return total, blocked, alarms
 
 
-LEAST_PERCENT = {"sqli": 95, "xss": 78, "ssi": 95, "crlf": 75, "nosql": 75, "lfi": 70, "cmdi": 70, "path-traversal": 50}
+LEAST_PERCENT = {"sqli": 99, "xss": 78, "ssi": 95, "crlf": 90, "nosql": 95, "lfi": 92, "cmdi": 82, "path-traversal": 75}
 """Held so that no change loses what is there; the bars of the product are higher."""
 
 
