@@ -46,6 +46,9 @@ DRAIN_RANGE_SECONDS = (0, 600)
 WATCH_RANGE_SECONDS = (0, 3600)
 PARANOIA_RANGE = (1, 4)
 
+EVENTS_TO_COLLECTOR = "otlp"
+"""Instead of a file of events."""
+
 DEFAULT_GRPC = ("127.0.0.1:9002",)
 DEFAULT_HEALTH = "127.0.0.1:9003"
 DEFAULT_METRICS = "127.0.0.1:9090"
@@ -275,7 +278,9 @@ class Config:
     metrics: str = setting(
         "", _address_or_off, "where Prometheus scrapes the engine (default: 127.0.0.1:9090)", metavar="ADDR|off"
     )
-    otlp: str = setting("", _url, "an OTLP collector that gets the metrics, by HTTP", metavar="URL")
+    otlp: str = setting(
+        "", _url, "an OTLP collector that gets the metrics, by HTTP, and spans and events if wanted", metavar="URL"
+    )
     traces: float = setting(
         0.0,
         _ratio,
@@ -376,7 +381,9 @@ class Config:
         unit="bytes",
         metavar="SIZE",
     )
-    events: str = setting("", _text, "write one JSON line per decision; - is stdout", metavar="FILE|-")
+    events: str = setting(
+        "", _text, "write one JSON line per decision; - is stdout, otlp the collector", metavar="FILE|-|otlp"
+    )
     events_limit: int = setting(
         0,
         partial(_size_or_0, limits=EVENTS_LIMIT_RANGE_BYTES),

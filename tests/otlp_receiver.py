@@ -19,12 +19,13 @@ MESSAGES: dict[str, Any] = {
 
 
 class Collector:
-    """Keeps what it gets; `status` is what it answers."""
+    """Keeps what it gets; `status` is what it answers, `hold` what it waits for before."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, Any]] = []
         self.bodies: list[bytes] = []
         self.status = 200
+        self.hold: threading.Event | None = None
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,6 +33,8 @@ class Collector:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers.get("content-encoding") == "gzip":
                     body = gzip.decompress(body)
+                if collector.hold is not None:
+                    collector.hold.wait()
                 collector.bodies.append(body)
                 collector.requests.append((self.path, MESSAGES[self.path].FromString(body)))
                 self.send_response(collector.status)

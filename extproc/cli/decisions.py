@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from extproc.config import Config
+from extproc.config import EVENTS_TO_COLLECTOR, Config
 from extproc.events.line import human
 from extproc.events.masking import Masking
 from extproc.events.record import encode
@@ -17,6 +17,7 @@ from extproc.model.errors import ConfigError
 from extproc.model.verdict import Coverage, Decision, Outcome
 
 if TYPE_CHECKING:
+    from extproc.telemetry.event_logs import EventLogs
     from extproc.telemetry.traces import SpanSender
 
 DELAY_S = 0.005
@@ -31,7 +32,10 @@ class Decisions:
         self._tells_all = config.lines == "all"
         self._lines = None if config.lines == "off" else EventSink(STDERR)
         self._events = None
-        if config.events:
+        if config.events == EVENTS_TO_COLLECTOR:
+            if not config.otlp:
+                raise ConfigError(config.sources["events"], "otlp needs --otlp URL: where the events go")
+        elif config.events:
             try:
                 self._events = EventSink(config.events, config.events_limit)
             except OSError as error:
@@ -40,12 +44,22 @@ class Decisions:
             raise ConfigError(config.sources["traces"], "needs --otlp URL: where the spans go")
         self._config = config
         self._spans: SpanSender | None = None
+        self._event_logs: EventLogs | None = None
         self._waiting: list[tuple[Decision, Masking]] = []
 
     @property
-    def sinks(self) -> list[EventSink]:
-        """Those that there are."""
-        return [sink for sink in (self._events, self._lines) if sink is not None]
+    def dropped(self) -> int:
+        """Events and lines that no one will see."""
+        return sum(sink.dropped for sink in self._sinks)
+
+    @property
+    def waiting(self) -> int:
+        """Events and lines on their way."""
+        return sum(sink.waiting for sink in self._sinks)
+
+    @property
+    def _sinks(self) -> list[EventSink | EventLogs]:
+        return [sink for sink in (self._events, self._event_logs, self._lines) if sink is not None]
 
     @property
     def spans_dropped(self) -> int:
@@ -63,19 +77,25 @@ class Decisions:
             self._flush()
 
     @contextlib.contextmanager
-    def writing(self, number: int) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """While a worker serves: its threads write; at the end what is left is written out."""
-        for sink in self.sinks:
-            sink.start()
+        for file in (self._events, self._lines):
+            if file is not None:
+                file.start()
+        # Half a second of imports that few need.
         if self._config.traces:
-            from extproc.telemetry.traces import SpanSender  # half a second of imports that few need
+            from extproc.telemetry.traces import SpanSender
 
             self._spans = SpanSender(self._config.otlp, self._config.traces)
+        if self._config.events == EVENTS_TO_COLLECTOR:
+            from extproc.telemetry.event_logs import EventLogs
+
+            self._event_logs = EventLogs(self._config.otlp)
         try:
             yield
         finally:
             self._flush()
-            for sink in self.sinks:
+            for sink in self._sinks:
                 sink.stop()
             if self._spans is not None:
                 self._spans.stop()
@@ -85,13 +105,18 @@ class Decisions:
         for decision, masking in waiting:
             is_told = self._lines is not None and (self._tells_all or _is_telling(decision))
             is_sampled = self._spans is not None and self._spans.takes(decision)
-            if self._events is None and not is_told and not is_sampled:
+            is_event = self._events is not None or self._event_logs is not None
+            if not (is_event or is_told or is_sampled):
                 continue
             scrubber = Scrubber(masking, decision)
             if self._spans is not None and is_sampled:
                 self._spans.send(decision, scrubber.string(decision.route))
-            if self._events is not None:
-                self._events.write(encode(decision, masking, scrubber))
+            if is_event:
+                line = encode(decision, masking, scrubber)
+                if self._events is not None:
+                    self._events.write(line)
+                if self._event_logs is not None:
+                    self._event_logs.write(line, decision)
             if self._lines is not None and is_told:
                 self._lines.write(human(decision, masking, scrubber).encode("utf-8", "backslashreplace") + b"\n")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from extproc.cli.flags import add_flags, resolve_arguments
 from extproc.cli.wiring import body_settings, rule_sources, with_profile
-from extproc.config import BODY_LIMIT_RANGE_BYTES, TIME_BUDGET_RANGE_MS, Config
+from extproc.config import BODY_LIMIT_RANGE_BYTES, EVENTS_TO_COLLECTOR, TIME_BUDGET_RANGE_MS, Config
 from extproc.engine.plan import Plan
 from extproc.engine.treatment import Treat
 from extproc.events.masking import Masking
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     policy = load_policy(Path(config.policy)) if config.policy else None
     masking = _masking(policy, is_enabled=not arguments.show_secrets)
     if arguments.incident is not None:
-        file = arguments.event_file or (Path(config.events) if config.events else None)
+        file = arguments.event_file or (Path(config.events) if config.events not in ("", EVENTS_TO_COLLECTOR) else None)
         if file is None:
             raise ConfigError("--incident", "needs --events FILE, the file that the engine wrote")
         incident = find_incident(file, arguments.incident)

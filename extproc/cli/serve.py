@@ -15,7 +15,7 @@ from extproc.cli.flags import add_flags, config_file, resolve_arguments
 from extproc.cli.rehearsal import compare, rehearse
 from extproc.cli.telemetry import Telemetry
 from extproc.cli.wiring import load_inspector
-from extproc.config import DEFAULT_HEALTH, DEFAULT_METRICS, SETTINGS, Config
+from extproc.config import DEFAULT_HEALTH, DEFAULT_METRICS, EVENTS_TO_COLLECTOR, SETTINGS, Config
 from extproc.events import reload
 from extproc.events.faults import install as install_faults
 from extproc.events.masking import Masking
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     @contextlib.contextmanager
     def enter(inspector: Inspector, number: int) -> Iterator[Held]:
         with (
-            decisions.writing(number),
+            decisions.writing(),
             telemetry.serving(number, decisions) as held,
         ):
             yield held
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         return Loaded(inspector, server_settings(now), outcome, compare(outcome, attempt.baseline))
 
     def tell(status: ReloadStatus, why: str) -> None:
-        if config.events:
+        if config.events and config.events != EVENTS_TO_COLLECTOR:  # there the gauge says it
             reload.write(
                 config.events,
                 time=time.time(),

@@ -48,12 +48,11 @@ class Telemetry:
     def serving(self, number: int, decisions: Decisions) -> Iterator[Held]:
         """While a worker serves. `decisions`: what is lost of them is counted."""
         held = Held()
-        sinks = decisions.sinks
-        held.gauges["events_waiting"] = lambda: sum(sink.waiting for sink in sinks)
+        held.gauges["events_waiting"] = lambda: decisions.waiting
         held.pages["/metrics"] = lambda accept: Page(*self._numbers.prometheus_page())
         held.pages["/status"] = lambda accept: Page(*self._numbers.status_page(accept))
         totals = {
-            "events_dropped": lambda: sum(sink.dropped for sink in sinks),
+            "events_dropped": lambda: decisions.dropped,
             "spans_dropped": lambda: decisions.spans_dropped,
         }
         with self._numbers.writing(number, held.gauges, totals), self._pushing(number):

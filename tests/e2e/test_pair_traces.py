@@ -1,7 +1,8 @@
-"""A trace through a running pair: the span and the event of a request belong to the trace that its caller began."""
+"""A collector and a running pair: span and event belong to the trace that the caller of a request began."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,3 +41,16 @@ def test_a_request_of_a_trace(start_pair: Any, app: Any, tools: Any, collector: 
     pair.stop()
     assert [path for path, _ in collector.requests].count("/v1/traces") == 1
     assert b"hunter2" not in b"".join(collector.bodies)
+
+
+def test_events_of_a_pair_at_the_collector(start_pair: Any, app: Any, tools: Any, collector: Collector) -> None:
+    flags = ("--workers", "1", "--otlp", collector.url, "--events", "otlp")
+    pair = start_pair(app.port, *flags).await_start()
+    answer = pair.send(path="/?q=%27%20OR%201=1--&password=hunter2hunter2")
+    [record] = tools.wait_for(lambda: collector.log_records, PATIENCE_S, "log record")
+    event = json.loads(record.body.string_value)
+    assert (event["incident"], event["verdict"]) == (answer.headers["x-waf-incident"], "block")
+    assert b"hunter2" not in b"".join(collector.bodies)
+    pair.stop()
+    assert collector.spans == []
+    assert not (pair.folder / "otlp").exists()

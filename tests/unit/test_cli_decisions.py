@@ -1,8 +1,9 @@
-"""Decisions on their way out of a worker: into a file that stays small, to a collector as spans."""
+"""Decisions on their way out of a worker: into a file that stays small, to a collector as spans and log records."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from extproc.model.errors import ConfigError
 from extproc.model.phase import Phase
 from extproc.model.trace import TraceParent
 from extproc.model.verdict import Coverage, Decision, Match, Mode, Outcome
+from extproc.telemetry.event_logs import BATCH_EVENTS, QUEUE_BYTES, QUEUE_EVENTS, EventLogs
 from extproc.telemetry.traces import MAX_ROUTE_CHARS, MAX_RULES, QUEUE_SPANS, SpanSender
 from tests.otlp_receiver import Collector, attributes
 
@@ -54,7 +56,7 @@ def decision(**changes: Any) -> Decision:
 def published(flags: dict[str, object], number: int, **changes: Any) -> Decisions:
     """`number` decisions, written out."""
     decisions = Decisions(resolve({"lines": "off", **flags}, {}))
-    with decisions.writing(0):
+    with decisions.writing():
         for _ in range(number):
             decisions.publish(decision(**changes), Masking())
     return decisions
@@ -152,3 +154,55 @@ def test_spans_beyond_the_queue_are_counted(collector: Collector) -> None:
 def test_spans_without_a_collector_are_refused() -> None:
     with pytest.raises(ConfigError, match="--traces: needs --otlp URL"):
         Decisions(resolve({"traces": "0.5"}, {}))
+
+
+def test_events_go_to_the_collector(collector: Collector, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    published({"events": str(file)}, 1)
+    published({"events": "otlp", "otlp": collector.url}, 1)
+    (record,) = collector.log_records
+    assert record.body.string_value == file.read_text().rstrip("\n")
+    assert record.time_unix_nano == 1_700_000_000_250_000_000
+    assert (record.trace_id.hex(), record.span_id.hex()) == (TRACE, SPAN)
+    assert (record.severity_text, record.event_name) == ("WARN", "extproc.decision")
+    assert attributes(record) == {"extproc.incident": "I", "extproc.verdict": "block"}
+    assert b"hunter2" not in b"".join(collector.bodies)
+
+
+def test_an_event_without_a_trace_and_without_a_finding(collector: Collector) -> None:
+    published({"events": "otlp", "otlp": collector.url}, 1, trace=None, would=Outcome.ALLOW, verdict=Outcome.ALLOW)
+    (record,) = collector.log_records
+    assert (record.trace_id, record.span_id, record.severity_text) == (b"", b"", "INFO")
+
+
+def test_every_event_arrives_once(collector: Collector) -> None:
+    decisions = published({"events": "otlp", "otlp": collector.url}, 3 * BATCH_EVENTS + 1)
+    assert len(collector.log_records) == 3 * BATCH_EVENTS + 1
+    assert (decisions.dropped, decisions.waiting) == (0, 0)
+
+
+def test_events_that_no_collector_takes_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    decisions = published({"events": "otlp", "otlp": "http://127.0.0.1:9"}, 3)
+    assert capsys.readouterr().err.splitlines() == ["extproc: events do not reach the collector"]
+    assert (decisions.dropped, decisions.waiting) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "taken"), [(b"x\n", QUEUE_EVENTS), (b"x" * (QUEUE_BYTES // 8) + b"\n", 8)], ids=["events", "bytes"]
+)
+def test_the_queue_for_the_collector_ends(line: bytes, taken: int, collector: Collector) -> None:
+    held = threading.Event()
+    collector.hold = held
+    logs = EventLogs(collector.url)
+    try:
+        for _ in range(taken + 3):
+            logs.write(line, decision())
+        assert (logs.waiting, logs.dropped) == (taken, 3)
+    finally:
+        held.set()
+        logs.stop()
+
+
+def test_events_without_a_collector_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--events: otlp needs --otlp URL"):
+        Decisions(resolve({"events": "otlp"}, {}))

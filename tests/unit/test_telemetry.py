@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from extproc.model.phase import Phase
 from extproc.model.verdict import Coverage, Decision, Match, Mode, Outcome
 from extproc.telemetry import prometheus, status
+from extproc.telemetry.collector import Reach
 from extproc.telemetry.counters import BUCKETS_US, MAX_REASONS, MAX_ROUTES, MAX_RULES, Counters, add
 from extproc.telemetry.families import Facts, describe, metrics
 from extproc.telemetry.folder import FOLD_AFTER, NumbersFolder
@@ -255,6 +256,14 @@ def test_an_unreachable_collector_is_told_once(capsys: pytest.CaptureFixture[str
     pusher.start()
     pusher.stop()
     assert capsys.readouterr().err.count("do not reach the collector") == 1
+
+
+def test_news_of_the_collector_is_told_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    reach = Reach("spans")
+    for is_well in (True, False, False, True, True, False):
+        reach.note(is_well)
+    away, back = "extproc: spans do not reach the collector", "extproc: spans reach the collector again"
+    assert capsys.readouterr().err.splitlines() == [away, back, away]
 
 
 def test_the_document_names_every_metric() -> None:
