@@ -109,6 +109,7 @@ class Manifests:
         `workload` is KIND/NAME or NAME. Raises AttachError, YamlTextError.
         """
         if settings.to == "envoy-gateway":
+            settings.refuse_wrong_names()
             return self._attach_gateway(settings, workload)
         target = self._workload(workload)
         try:

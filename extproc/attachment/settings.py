@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from extproc.model.errors import ExtprocError
@@ -80,6 +81,18 @@ class AttachSettings:
     def effective_listen_port(self) -> int:
         return self.listen_port or LISTEN_PORT
 
+    def refuse_wrong_names(self) -> None:
+        """Raises AttachError for what the API server would refuse, while the flag that says it is at hand."""
+        for asked, value, shape, wanted in (
+            ("--policy", self.policy, OBJECT_NAME, f"the name of a ConfigMap, as {PREFIX}/policy is"),
+            ("--port-name", self.port_name, PORT_NAME, f"a port's name: a-z, 0-9, -, up to {PORT_NAME_LIMIT} of them"),
+            ("--image", self.image, IMAGE, "an image"),
+            ("--envoy-image", self.envoy_image, IMAGE, "an image"),
+        ):
+            is_left_out = value == "" and shape is not IMAGE
+            if not is_left_out and (not isinstance(value, str) or shape.fullmatch(value) is None):
+                raise AttachError(f"{asked}: must be {wanted}, not {value!r}")
+
 
 LISTEN_PORT = 8000
 GRPC_PORT, HEALTH_PORT, METRICS_PORT, ADMIN_PORT = 9002, 9003, 9090, 9901
@@ -87,3 +100,10 @@ GRPC_PORT, HEALTH_PORT, METRICS_PORT, ADMIN_PORT = 9002, 9003, 9090, 9901
 
 PORT_NAME_LIMIT = 15
 """Characters of a port's name (IANA_SVC_NAME)."""
+
+PORT_NAME = re.compile(rf"(?=.*[a-z])(?!.*--)[a-z0-9](?:[a-z0-9-]{{0,{PORT_NAME_LIMIT - 2}}}[a-z0-9])?")
+OBJECT_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+"""As Kubernetes takes them: a port (IANA_SVC_NAME), an object (DNS subdomain of RFC 1123)."""
+
+IMAGE = re.compile(r"[^\s'\"]+")
+"""Whether it can be pulled is the kubelet's to say."""

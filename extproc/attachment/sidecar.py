@@ -71,7 +71,9 @@ def with_annotations(pod: Mapping[str, Any], settings: AttachSettings) -> Attach
         elif word == "mode" and value not in MODES:
             raise AttachError(f"annotation {PREFIX}/{word}: must be one of {', '.join(MODES)}, not {value!r}")
         given[field] = value
-    return replace(settings, **given)
+    completed = replace(settings, **given)
+    completed.refuse_wrong_names()
+    return completed
 
 
 def attach_operations(

@@ -288,6 +288,17 @@ REFUSED = {
     ),
     "asked to stay out": (FULL.replace('inject: "true"', 'inject: "false"'), {}, "wants no pair"),
     "a wrong annotation": (FULL.replace("note: |", "extproc.dev/mode: blok\n                note: |"), {}, "blok"),
+    "an annotation that names no object": (
+        FULL.replace("note: |", "extproc.dev/policy: Waf_Policy\n                note: |"),
+        {},
+        "extproc.dev/policy",
+    ),
+    "a policy that no ConfigMap can be called": (BLOCK, {"policy": "a" * 254}, "--policy"),
+    "a port's name with a blank": (BLOCK, {"port_name": "bad name"}, "--port-name"),
+    "a port's name of 16": (BLOCK, {"port_name": "a" * 16}, "--port-name"),
+    "a port's name of digits": (BLOCK, {"port_name": "80"}, "--port-name"),
+    "no image": (BLOCK, {"image": ""}, "--image"),
+    "an image with a blank": (BLOCK, {"envoy_image": "envoy: 1"}, "--envoy-image"),
     "no workload": ("kind: Service\nmetadata: {name: x}\n", {}, "the input holds none of Deployment"),
     "two workloads": (f"{BLOCK}---\n{FULL}", {}, "--workload"),
     "no pod template": ("kind: Deployment\nmetadata: {name: x}\n", {}, "no pod template"),
@@ -299,6 +310,12 @@ def test_what_would_be_a_guess_is_refused_with_the_flag_that_decides(text: str, 
     with pytest.raises(AttachError) as caught:
         attached(text, AttachSettings(**settings))
     assert said in str(caught.value)
+
+
+def test_names_at_their_longest_are_taken() -> None:
+    names = {"policy": "a" * 253, "port_name": "a" * 15, "image": "registry.example:5000/waf@sha256:00"}
+    text = attached(BLOCK, AttachSettings(**names))
+    assert all(f"name: {names[one]}" in text for one in ("policy", "port_name"))
 
 
 def test_attached_already() -> None:
@@ -368,6 +385,11 @@ def test_a_gateway_asks_an_engine_of_its_own() -> None:
     assert objects["Service"]["spec"]["selector"].items() <= engine["metadata"]["labels"].items()
     assert "--grpc=0.0.0.0:9002" in engine["spec"]["containers"][0]["args"]
     assert Manifests(["in"], [after]).detach().texts == [ROUTE]
+
+
+def test_a_gateway_refuses_names_as_well() -> None:
+    with pytest.raises(AttachError, match="--policy"):
+        Manifests(["in"], [ROUTE]).attach(AttachSettings(to="envoy-gateway", policy="Waf Policy"))
 
 
 def test_a_gateway_needs_a_route() -> None:
