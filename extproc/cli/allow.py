@@ -23,6 +23,9 @@ MAX_DAYS = 3650
 
 NEW_POLICY = "schema: extproc.policy/1\ndefaults:\n  exclusions:\n"
 
+NEW_POLICY_MODE = 0o644
+"""A policy holds no secrets, and the engine that reads it may be another user."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -109,23 +112,25 @@ def _user() -> str:
 
 def _write(policy: Path, entries: list[dict[str, Any]]) -> None:
     """Into `defaults.exclusions`, every other byte as it was; a policy that would not load is not written."""
-    try:
-        text = policy.read_text(encoding="utf-8") if policy.exists() else NEW_POLICY
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(policy), f"cannot be read: {error}") from error
+    text, mode = NEW_POLICY, NEW_POLICY_MODE
+    if policy.exists():
+        load_policy(policy)
+        text, mode = policy.read_text(encoding="utf-8"), policy.stat().st_mode & 0o777
     try:
         text = _with_entries(text, entries)
     except yaml_text.YamlTextError as error:
         raise ConfigError(str(policy), f"{error}; put the lines above there by hand") from error
     # Beside the policy, because the files that it names are relative to it.
-    with tempfile.NamedTemporaryFile(
-        "w", dir=policy.parent, prefix=f".{policy.name}.", suffix=".yaml", delete=False, encoding="utf-8"
-    ) as unfinished:
-        unfinished.write(text)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=policy.parent, prefix=f".{policy.name}.", suffix=".yaml", delete=False, encoding="utf-8"
+        ) as unfinished:
+            unfinished.write(text)
+    except OSError as error:
+        raise ConfigError(str(policy), f"cannot be written: {error.strerror}") from error
     written = Path(unfinished.name)
     try:
-        if policy.exists():
-            written.chmod(policy.stat().st_mode & 0o777)
+        written.chmod(mode)
         load_policy(written)
         written.replace(policy)
     except PolicyErrors as errors:

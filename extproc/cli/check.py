@@ -17,6 +17,7 @@ from extproc.cli.flags import EXAMPLES
 from extproc.config import DEFAULT_ADMIN, DEFAULT_GRPC, SETTINGS, resolve
 from extproc.engine.ruleset import Ruleset
 from extproc.model.errors import ConfigError, SecLangErrors
+from extproc.model.verdict import Mode
 from extproc.policy.known_rules import RuleNames
 from extproc.policy.load import expired, is_policy, load_policy, require_rules
 from extproc.proxy.bootstrap import render_text
@@ -25,6 +26,9 @@ from extproc.proxy.tree import is_bootstrap, load, read
 from extproc.seclang.assemble import Sources, crs_files, load_ruleset
 
 YAML_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+
+RULE_ENGINE = {Mode.OFF: "Off", Mode.MONITOR: "DetectionOnly", Mode.BLOCK: "On"}
+"""As the directive is written."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -122,6 +126,8 @@ def summary(ruleset: Ruleset) -> str:
     """How many rules, in which phases, and every notice."""
     counts = ", ".join(f"phase {phase:d}: {len(rules)}" for phase, rules in ruleset.phases.items() if rules)
     total = sum(len(rules) for rules in ruleset.phases.values())
-    lines = [f"{total} rules ({counts or 'none'}), SecRuleEngine {ruleset.mode}, hash {ruleset.hash}: fine"]
+    lines = [
+        f"{total} rules ({counts or 'none'}), SecRuleEngine {RULE_ENGINE[ruleset.mode]}, hash {ruleset.hash}: fine"
+    ]
     lines += [f"notice: {notice}" for notice in ruleset.notices]
     return "\n".join(lines)

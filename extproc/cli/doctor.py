@@ -32,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.pod:
         return _in_pod(arguments)
+    if arguments.namespace:
+        raise ConfigError("--namespace", "is that of a pod; add --pod NAME")
     addresses = {
         name: _address(f"--{name}", getattr(arguments, name))
         for name in ("envoy", "health", "app")

@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = resolve_arguments(arguments)
     if not config.policy:
         raise ConfigError("extproc policy show", "needs --policy FILE")
+    if not arguments.path.startswith("/"):
+        raise ConfigError("--path", f"must begin with /, not {arguments.path!r}")
     policy = load_policy(Path(config.policy))
     merger = Merger(policy)
     if arguments.name and not merger.knows(arguments.name):

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """0: all passed; 1: some failed; 2: wrong input."""
     cases = list(read_cases(arguments.paths))
     if not cases:
-        raise ConfigError("paths", "no tests found in " + ", ".join(map(str, arguments.paths)))
+        raise ConfigError("extproc test", "no tests found in " + ", ".join(map(str, arguments.paths)))
     plan = Plan(
         load_ruleset(_sources(arguments), BodySettings(is_response_read=True, is_type_guessed=arguments.crs is None))
     )
@@ -103,8 +103,10 @@ def _sources(arguments: argparse.Namespace) -> Sources:
 def _read_set_aside(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("--set-aside", f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise ConfigError("--set-aside", f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("--set-aside", f"{path} is not UTF-8 text") from error
     found: dict[str, str] = {}
     for line in lines:
         title, _, reason = line.strip().partition(" ")

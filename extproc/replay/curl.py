@@ -49,6 +49,7 @@ _WITHOUT_EFFECT_VALUED = _words(
     retry retry-delay limit-rate noproxy"""
 )
 _SCHEME = re.compile(rb"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_HOST = re.compile(rb"(?:\[[^\[\]]+\]|[^\[\]:]+)(?::([0-9]{0,5}))?")
 
 
 @dataclass(slots=True)
@@ -204,7 +205,9 @@ def _read(name: bytes) -> bytes:
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"curl @{path}", f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the name
         raise ConfigError(f"curl @{path}", f"cannot be read: {error}") from error
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"curl @{path}", f"is larger than {MAX_FILE_BYTES} bytes")
@@ -286,6 +289,9 @@ def _split(url: bytes, keeps_dots: bool) -> tuple[bytes, bytes, bytes | None]:
     if not authority:
         raise ConfigError("curl", "the URL names no host")
     info, at, host = authority.rpartition(b"@")
+    parts = _HOST.fullmatch(host)
+    if parts is None or int(parts[1] or 0) > 65535:
+        raise ConfigError("curl", f"{host.decode('utf-8', 'backslashreplace')} is no host, nor HOST:PORT")
     path, question, query = target.partition(b"?")
     if not keeps_dots:
         path = _without_dots(path)

@@ -74,9 +74,8 @@ def _event(record: dict[str, Any]) -> Iterable[str]:
     if event is None:
         return
     yield f"incident {_plain(event['incident'])} at {_plain(str(event.get('time')))}"
-    yield f"  then: {event.get('verdict')} {event.get('status') or ''}, rule {event.get('rule')}, " + (
-        f"score {event.get('score')}, mode {event.get('mode')}"
-    )
+    status = f" {event['status']}, rule {event.get('rule')}" if event.get("status") else ""
+    yield f"  then: {event.get('verdict')}{status}, score {event.get('score')}, mode {event.get('mode')}"
     for match in event.get("matches", ()):
         is_silent = {"id": match["id"], "variable": match["variable"]} in record["silent_now"]
         again = "not matched again" if is_silent else "matched again"

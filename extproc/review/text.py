@@ -22,9 +22,10 @@ def lines(summary: Summary, events: str, width: int = 120) -> list[str]:
     if p50 is not None and p99 is not None:
         found.append(f"inspection: p50 {p50 / 1000:.1f} ms, p99 {p99 / 1000:.1f} ms")
     incomplete = sum(summary.incomplete.values())
-    share = 100 * (1 - incomplete / summary.requests) if summary.requests else 100.0
-    reasons = "; ".join(f"{number} {reason}" for reason, number in summary.incomplete.most_common(3))
-    found.append(f"inspected whole: {share:.2f} %" + (f" ({reasons})" if reasons else ""))
+    if summary.requests:
+        share = 100 * (1 - incomplete / summary.requests)
+        reasons = "; ".join(f"{number} {reason}" for reason, number in summary.incomplete.most_common(3))
+        found.append(f"inspected whole: {share:.2f} %" + (f" ({reasons})" if reasons else ""))
     if len(summary.routes) > 1:
         routes = summary.routes.most_common(SHOWN_ROUTES)
         found.append("routes: " + ", ".join(f"{route} {number}" for route, number in routes))

@@ -38,6 +38,8 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
         (["envoy-config"], 2, "", "extproc: --listen: is missing"),
         (["envoy-config", "--listen", "127.0.0.1:1"], 2, "", "extproc: --app: is missing"),
         (["serve", "--workers", "2"], 2, "", "extproc: --workers: 2 workers need as many addresses, not 1"),
+        (["doctor", "--namespace", "shop"], 2, "", "extproc: --namespace: is that of a pod; add --pod NAME"),
+        (["policy", "show", "--policy", "/p", "--path", "pay/now"], 2, "", "extproc: --path: must begin with /"),
         (["serve", "--config", "/nonexistent"], 2, "", "extproc: /nonexistent: cannot be read"),
     ],
 )
@@ -50,6 +52,16 @@ def test_exit_code_and_sentence(
     assert said.out.startswith(out)
     assert said.err.startswith(err)
     assert said.err.count("\n") == bool(err)
+
+
+@pytest.mark.parametrize("written", ["On", "DetectionOnly", "Off"])
+def test_check_names_the_engine_as_the_directive_does(
+    written: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = tmp_path / "rules.conf"
+    rules.write_text(f"SecRuleEngine {written}\n")
+    assert main(["check", str(rules)]) == 0
+    assert f"SecRuleEngine {written}, " in capsys.readouterr().out
 
 
 def test_envoy_config_prints_what_envoy_takes(capsys: pytest.CaptureFixture[str]) -> None:

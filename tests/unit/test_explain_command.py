@@ -146,7 +146,11 @@ def test_an_incident_is_rebuilt_from_its_event(told, events):
         "headers and cookies, but for Host: events do not hold them, so rules on missing headers may match here"
     ]
     assert [one["proved"] for one in record["exclusions"]] == [True]
-    assert f"incident {first}" in told("--incident", first, "--events", file).out
+    text = told("--incident", first, "--events", file).out
+    assert f"incident {first}" in text
+    event = json.loads(told("--json", "--incident", first, "--events", file).out)["event"]
+    rule = f" {event['status']}, rule {event['rule']}" if event["status"] else ""
+    assert f"  then: {event['verdict']}{rule}, score {event['score']}, mode {event['mode']}\n" in text
 
 
 def test_what_an_event_does_not_hold_is_said_and_never_guessed(told, events):

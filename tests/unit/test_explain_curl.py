@@ -95,6 +95,9 @@ def test_blanks_in_a_url_are_escaped_so_that_the_target_stays_whole():
         (["-Z", URL], "curl -Z"),
         (["ftp://h/"], "curl: ftp:// is not HTTP"),
         (["http:///p"], "names no host"),
+        (["http://[::1"], "[::1 is no host"),
+        (["http://h:65536/"], "h:65536 is no host"),
+        (["http://::1/"], "::1 is no host"),
         ([URL, "-b", "jar.txt"], "curl -b: a cookie file"),
         ([URL, "-H", "@file"], "curl -H"),
         ([URL, "-H", "no colon"], "curl -H"),
@@ -102,7 +105,7 @@ def test_blanks_in_a_url_are_escaped_so_that_the_target_stays_whole():
         ([URL, "-F", "a=1", "-d", "b=2"], "takes -d or -F"),
         ([URL, "-G", "-F", "a=1"], "curl -G"),
         ([URL, "-T", "x"], "curl -T"),
-        ([URL, "-d", "@/nonexistent/file"], "curl @/nonexistent/file"),
+        ([URL, "-d", "@/nonexistent/file"], "curl @/nonexistent/file: cannot be read: No such file or directory"),
         (["http://h/a\nb"], "line break"),
     ],
 )

@@ -258,12 +258,35 @@ def test_allow_dry_run_writes_nothing(tmp_path: Path) -> None:
         (["allow", "I1", "--events", "EVENTS", "--policy", "p", "--expires", "soon"], "must be a date"),
         (["report", "--events", "EVENTS", "--since", "ten"], "must be a time"),
         (["report"], "--events"),
+        (["allow", "I1", "--events", "EVENTS", "--policy", "."], "Is a directory"),
+        (
+            ["allow", "I1", "--events", "EVENTS", "--policy", "/nowhere/p"],
+            "/nowhere/p: cannot be written: No such file",
+        ),
+        (["allow", "I1", "--events", "EVENTS", "--policy", "BROKEN"], "BROKEN:2: defaults must hold"),
     ],
 )
 def test_bad_input_is_named(arguments: list[str], said: str, tmp_path: Path) -> None:
     events = write(tmp_path / "events", [alarm(1, "a")])
-    done = run(*[str(events) if one == "EVENTS" else str(tmp_path / one) if one == "p" else one for one in arguments])
+    (tmp_path / "BROKEN").write_text("schema: extproc.policy/1\ndefaults: 5\n")
+    places = {"EVENTS": events, "p": tmp_path / "p", "BROKEN": tmp_path / "BROKEN"}
+    done = run(*[places.get(one, one) for one in arguments])
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_nothing_is_claimed_of_no_requests() -> None:
+    assert list(lines(Summary(), "events.jsonl")) == ["0 requests, 0 blocked (mode: none)"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 0o644), (0o640, 0o640)])
+def test_the_engine_can_read_what_allow_wrote(before: int | None, after: int, tmp_path: Path) -> None:
+    policy = tmp_path / "waf.yaml"
+    if before is not None:
+        policy.write_text("schema: extproc.policy/1\n")
+        policy.chmod(before)
+    events = write(tmp_path / "events", [alarm(1, "a")])
+    assert run("allow", "I1", "--events", events, "--policy", policy).returncode == 0
+    assert policy.stat().st_mode & 0o777 == after
 
 
 def test_expires_never() -> None:
