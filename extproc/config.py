@@ -113,15 +113,15 @@ def _number(value: object, limits: tuple[int, int]) -> int:
     return _within(number, limits)
 
 
-def _within(number: int, limits: tuple[int, int]) -> int:
+def _within(number: int, limits: tuple[int, int], unit: str = "") -> int:
     low, high = limits
     if not low <= number <= high:
-        raise ValueError(f"must be between {low} and {high}, not {number}")
+        raise ValueError(f"must be between {low} and {high}{unit}, not {number}")
     return number
 
 
 def _size(value: object, limits: tuple[int, int] = BODY_LIMIT_RANGE_BYTES) -> int:
-    return _within(parse_size(_quantity(value)), limits)
+    return _within(parse_size(_quantity(value)), limits, " bytes")
 
 
 def _size_or_0(value: object, limits: tuple[int, int] = BODY_LIMIT_RANGE_BYTES) -> int:
@@ -140,7 +140,7 @@ def _ratio(value: object) -> float:
 
 
 def _duration_ms(value: object, limits: tuple[int, int] = TIME_BUDGET_RANGE_MS) -> int:
-    return _within(parse_duration_ms(_quantity(value)), limits)
+    return _within(parse_duration_ms(_quantity(value)), limits, " ms")
 
 
 def _media_types(value: object) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
+from extproc.cli.wiring import rule_file
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings
@@ -34,7 +35,7 @@ DEFAULT_PARANOIA = 4
 def configure(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="DIR|FILE", help="go-ftw YAML tests")
-    parser.add_argument("--rules", action="append", type=Path, default=[], metavar="FILE", help="rules to test")
+    parser.add_argument("--rules", action="append", default=[], metavar="FILE|NAME", help="rules to test")
     parser.add_argument("--crs", type=Path, metavar="DIR", help="a Core Rule Set checkout, with its test settings")
     parser.add_argument("--paranoia", type=int, default=DEFAULT_PARANOIA, choices=(1, 2, 3, 4), help="default 4")
     parser.add_argument("--set-aside", type=Path, metavar="FILE", help="titles not to judge: `TITLE reason` a line")
@@ -90,7 +91,7 @@ def table(results: list[Result]) -> str:
 
 
 def _sources(arguments: argparse.Namespace) -> Sources:
-    files = tuple(arguments.rules)
+    files = tuple(rule_file(name, "--rules") for name in arguments.rules)
     if arguments.crs is None:
         return Sources(files or (OWN_RULES,))
     try:

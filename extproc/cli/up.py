@@ -119,12 +119,22 @@ def _announce(config: Config, engine: tuple[str, ...], health: str, metrics: str
     if not _is_reachable(config.app):
         _say(f"the app at {config.app} does not answer yet; until it does, clients get 503")
     _say("try, in another terminal:")
+    for line in trials(config, url):
+        _say(f"  {line}")
+
+
+def trials(config: Config, url: str) -> tuple[str, ...]:
+    """Three commands for the user to paste, each with what will come of it."""
     is_blocking = config.mode == Mode.BLOCK
     outcome = "403 with an incident id" if is_blocking else "the app answers; the line below says what would have been"
     in_body = "403, seen in the body" if is_blocking else "the same, seen in the body"
-    _say(f"  curl -i '{url}/hello'                  # the app's own answer")
-    _say(f"  curl -i '{url}/?q=%27%20OR%201=1--'    # {outcome}")
-    _say(f"  curl -i {url}/login -d 'user=a&pw=<script>alert(1)</script>'    # {in_body}")
+    if is_blocking and (config.policy or config.rules):  # both can weaken the mode, for some requests or for all
+        outcome += ", unless policy or rules only watch there"
+    return (
+        f"curl -i '{url}/hello'                  # the app's own answer",
+        f"curl -i '{url}/?q=%27%20OR%201=1--'    # {outcome}",
+        f"curl -i {url}/login -d 'user=a&pw=<script>alert(1)</script>'    # {in_body}",
+    )
 
 
 def _is_reachable(address: str) -> bool:

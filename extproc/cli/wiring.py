@@ -66,7 +66,7 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
             plans[profile] = plans[""]
         else:
             plans[profile] = _plan(load_ruleset(others, body_settings(alone), cache_directory(), files), masking)
-    shadow_files = tuple(_rule_file(name, config.sources["shadow"]) for name in config.shadow)
+    shadow_files = tuple(rule_file(name, config.sources["shadow"]) for name in config.shadow)
     shadow_files += policy.shadow_rules if policy is not None else ()
     shadow = None
     if shadow_files:
@@ -206,18 +206,18 @@ def rule_sources(config: Config, files: FilesRead | None = None) -> Sources:
             files.file(Path(name))  # before anybody finds that it is not there
     if config.profile.startswith("crs") and not config.crs:
         raise ConfigError(config.sources["profile"], f"{config.profile} needs the Core Rule Set: add --crs DIR")
-    own = tuple(_rule_file(name, config.sources["rules"]) for name in config.rules)
+    own = tuple(rule_file(name, config.sources["rules"]) for name in config.rules)
     if config.crs:
         try:
             crs = crs_files(Path(config.crs), files)
         except FileNotFoundError as error:
             raise ConfigError(config.sources["crs"], str(error)) from error
-        before = (_rule_file(config.profile, SETTINGS["profile"].flag),) if config.profile == "crs-api" else ()
+        before = (rule_file(config.profile, SETTINGS["profile"].flag),) if config.profile == "crs-api" else ()
         return Sources((*before, *crs, *own), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
-    return Sources(own or (_rule_file(config.profile, SETTINGS["profile"].flag),))
+    return Sources(own or (rule_file(config.profile, SETTINGS["profile"].flag),))
 
 
-def _rule_file(name: str, source: str) -> Path:
+def rule_file(name: str, source: str) -> Path:
     """A file, else the shipped set of that name."""
     if Path(name).is_file():
         return Path(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from extproc.cli.main import COMMANDS, main
+from extproc.cli.up import trials
 from extproc.config import Config
 from extproc.model.errors import ConfigError
 
@@ -62,6 +63,44 @@ def test_check_names_the_engine_as_the_directive_does(
     rules.write_text(f"SecRuleEngine {written}\n")
     assert main(["check", str(rules)]) == 0
     assert f"SecRuleEngine {written}, " in capsys.readouterr().out
+
+
+FTW = """\
+rule_id: 7100200
+tests:
+- test_id: 1
+  stages:
+  - input: {method: GET, uri: "/?q=%27%20OR%201=1--", headers: {Host: localhost, Accept: "*/*"}}
+    output: {log: {expect_ids: [7100200]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rules", "code", "said"),
+    [
+        ("own", 0, "1 passed, 0 failed, 0 skipped"),
+        ("owm", 2, "extproc: --rules: owm is neither a file nor a shipped set"),
+    ],
+)
+def test_rules_are_tested_by_the_name_that_the_server_takes(
+    rules: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.yaml").write_text(FTW)
+    assert main(["test", str(tmp_path), "--rules", rules]) == code
+    assert said in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("config", "outcome"),
+    [
+        (Config(mode="block"), "# 403 with an incident id"),
+        (Config(mode="block", policy="waf.yaml"), "# 403 with an incident id, unless policy or rules only watch there"),
+        (Config(mode="block", rules=("a.conf",)), "# 403 with an incident id, unless policy or rules only watch there"),
+        (Config(policy="waf.yaml"), "# the app answers; the line below says what would have been"),
+    ],
+)
+def test_what_is_to_be_tried_promises_no_more_than_holds(config: Config, outcome: str) -> None:
+    assert trials(config, "http://127.0.0.1:1")[1].endswith(outcome)
 
 
 def test_envoy_config_prints_what_envoy_takes(capsys: pytest.CaptureFixture[str]) -> None:
