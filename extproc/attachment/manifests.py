@@ -96,6 +96,7 @@ class Manifests:
                     raise yaml_text.YamlTextError(f"{self.names[file]}: document {number + 1} {error}") from error
                 if not isinstance(data, dict):
                     continue
+                _refuse_odd_shapes(data, f"{self.names[file]}: document {number + 1}")
                 if data.get("kind") == "List":
                     for place, item in enumerate(data.get("items") or []):
                         if isinstance(item, dict):
@@ -244,6 +245,37 @@ class Manifests:
             if drops and is_ours(one) and one.name.startswith(f"{drops}-") and not one.path:
                 documents[one.file][one.document] = ""
         return ["".join(one) for one in documents]
+
+
+ENTERED = frozenset({"metadata", "spec", "template"})
+MAPPINGS = ENTERED | {"labels", "annotations", "selector"}
+LISTS = frozenset({"containers", "initContainers", "volumes", "ports", "items"})
+"""Of mappings. Both may be null, as kubectl takes them."""
+
+
+def _refuse_odd_shapes(value: dict[str, Any], place: str) -> None:
+    """Raises AttachError where an object of a kind that is looked into is not built as Kubernetes says."""
+    if value.get("kind") == "List":
+        _refuse_odd_keys({"items": value.get("items")}, place)
+        for item in value.get("items") or ():
+            _refuse_odd_shapes(item, place)
+    elif value.get("kind") in (*WORKLOADS, "Service", "HTTPRoute"):
+        _refuse_odd_keys(value, place)
+
+
+def _refuse_odd_keys(value: dict[str, Any], place: str) -> None:
+    for key, below in value.items():
+        if below is None:
+            continue
+        if key in MAPPINGS and not isinstance(below, dict):
+            raise AttachError(f"{place}: {key} must hold `name: value` lines, not {below!r}")
+        if key in ENTERED:  # what stands below labels and their like is the user's own
+            _refuse_odd_keys(below, place)
+        if key in LISTS:
+            if not isinstance(below, list) or not all(isinstance(one, dict) for one in below):
+                raise AttachError(f"{place}: {key} must be a list of `name: value` lines, not {below!r}")
+            for one in below:
+                _refuse_odd_keys(one, place)
 
 
 def is_ours(one: Located) -> bool:

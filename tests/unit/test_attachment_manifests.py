@@ -387,6 +387,30 @@ def test_a_gateway_asks_an_engine_of_its_own() -> None:
     assert Manifests(["in"], [after]).detach().texts == [ROUTE]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{kind: Deployment, metadata: 5}", "metadata must hold"),
+        ("{kind: Pod, metadata: {name: a, annotations: [x]}, spec: {containers: []}}", "annotations must hold"),
+        ("{kind: Pod, metadata: {name: a}, spec: {containers: [5]}}", "containers must be a list"),
+        ("{kind: Pod, metadata: {name: a}, spec: {containers: [{name: b, ports: 5}]}}", "ports must be a list"),
+        ("{kind: Pod, metadata: {name: a}, spec: {containers: [{name: b}], volumes: 3}}", "volumes must be a list"),
+        ("{kind: Service, metadata: {name: a}, spec: {selector: [x]}}", "selector must hold"),
+        ("{kind: List, items: [{kind: Pod, metadata: 5}]}", "metadata must hold"),
+        ("{kind: List, items: [5]}", "items must be a list"),
+    ],
+)
+def test_what_kubernetes_would_not_read_is_told_by_its_key(text: str, said: str) -> None:
+    with pytest.raises(AttachError, match=f"in: document [0-9]: {said}"):
+        Manifests(["in"], [f"{BLOCK}---\n{text}\n"])
+
+
+def test_labels_may_be_called_as_keys_are() -> None:
+    text = BLOCK.replace("      labels:\n", "      labels:\n        template: blue\n        spec: x\n", 1)
+    assert text != BLOCK
+    assert "extproc-engine" in attached(text, AttachSettings())
+
+
 def test_a_gateway_refuses_names_as_well() -> None:
     with pytest.raises(AttachError, match="--policy"):
         Manifests(["in"], [ROUTE]).attach(AttachSettings(to="envoy-gateway", policy="Waf Policy"))
