@@ -7,10 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extproc.operators.detect_xss import MIN_BYTES, WORDS, detect_xss
-from extproc.operators.rx import options
+from extproc.operators.rx import LARGE_PROGRAM_BYTES, options
 from extproc.operators.xss_grammar import RUNS_CODE
 
-UNGUARDED = re2.compile(RUNS_CODE, options())
+UNGUARDED = re2.compile(RUNS_CODE, options(LARGE_PROGRAM_BYTES))
 
 HTML = st.sampled_from(
     [
