@@ -75,6 +75,7 @@ def test_reloads_leave_everything_flat_and_fail_nothing(
     seen: list[dict[str, tuple[int, int]]] = []
     paths: set[str] = set()
     reached = 0
+    app.forget()  # what an earlier test sent
     with tools.Load(pair) as load:
         for number in range(1, RELOADS + 1):
             os.kill(pair.supervisor(), signal.SIGHUP)
