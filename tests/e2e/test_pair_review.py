@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = [pytest.mark.envoy]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 NOTE = "note=' OR 1=1--"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -48,6 +48,7 @@ def test_a_false_alarm_is_seen_allowed_and_gone(start_pair: Callable[..., Any], 
     assert "POST /api/notes  ARGS:note  rules 1001" in report.stdout
     done = extproc("allow", incident, "--events", events, "--policy", policy, "--owner", "shop", "--reason", "notes")
     assert done.returncode == 0, done.stderr
+    deadline = time.monotonic() + PATIENCE_S
     while (status := post(pair, NOTE)[0]) != 200 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert status == 200
