@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socketserver
 import threading
-from typing import Self
+from typing import IO, Self
 
 
 class LoopbackApp:
@@ -26,3 +26,13 @@ class LoopbackApp:
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
+
+
+def read_head(stream: IO[bytes]) -> bytes:
+    """The lines of a request's head without the empty one, b"" if the client left before it was whole."""
+    lines: list[bytes] = []
+    while (line := stream.readline()) != b"\r\n":
+        if not line:
+            return b""
+        lines.append(line)
+    return b"".join(lines)

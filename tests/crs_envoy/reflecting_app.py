@@ -7,14 +7,14 @@ import socketserver
 
 from extproc.replay.http1 import parse_request
 from extproc.replay.run import reflect
-from tests.loopback_app import LoopbackApp
+from tests.loopback_app import LoopbackApp, read_head
 
 
 class _Reflect(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         """Requests of one connection, until Envoy closes it."""
         with contextlib.suppress(OSError, ValueError):
-            while head := b"".join(iter(self.rfile.readline, b"\r\n")):
+            while head := read_head(self.rfile):
                 request = parse_request(head + b"\r\n" + self._read_body(head.lower()), is_framed=True)
                 answer = reflect(request)
                 lines = b"".join(b"%b: %b\r\n" % line for line in answer.head.headers)

@@ -13,7 +13,7 @@ import contextlib
 import socketserver
 import time
 
-from tests.loopback_app import LoopbackApp
+from tests.loopback_app import LoopbackApp, read_head
 
 PAUSE_S = 3.0
 BLOCK = bytes(262_144)
@@ -23,11 +23,9 @@ class _Answer(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         """One request; the client may leave at any point."""
         with contextlib.suppress(OSError):
-            line = self.rfile.readline()
-            for _ in iter(self.rfile.readline, b"\r\n"):
-                pass
-            if line:
-                self._respond(line.split(b" ")[1])
+            head = read_head(self.rfile)
+            if head:
+                self._respond(head.split(b" ")[1])
 
     def _respond(self, target: bytes) -> None:
         if target.startswith(b"/download?"):
