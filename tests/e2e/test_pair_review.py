@@ -37,7 +37,7 @@ def extproc(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_false_alarm_is_seen_allowed_and_gone(start_pair: Callable[..., Any], app: Any, tmp_path: Any) -> None:
     policy = tmp_path / "waf.yaml"
     policy.write_text("schema: extproc.policy/1\ndefaults:\n  mode: block   # switched on\n")
-    pair = start_pair(app.port, "--policy", str(policy)).await_start()
+    pair = start_pair(app.port, "--policy", str(policy), "--time-budget", "5s").await_start()
     status, incident = post(pair, NOTE)
     assert status == 403
     events = pair.folder / "events"
