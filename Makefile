@@ -94,6 +94,7 @@ detect: .venv/dev.stamp ## what is caught, what is blocked wrongly, what it cost
 	$(BIN)/python -m tests.detect.run
 
 steer: .venv/dev.stamp ## policies, modes, shadow rules, metrics, status, report and allow on a running pair
+	$(BIN)/python -m tests.steer.minutes
 	$(PYTEST) tests/e2e/test_pair_policy.py tests/e2e/test_pair_numbers.py tests/e2e/test_pair_review.py \
 		tests/e2e/test_pair_doctor.py tests/e2e/test_pair_events.py tests/unit/test_telemetry.py tests/unit/test_review.py
 

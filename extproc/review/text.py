@@ -37,7 +37,7 @@ def lines(summary: Summary, events: str, width: int = 120) -> list[str]:
     likely = [alarm for alarm in alarms if alarm.likelihood >= LIKELY]
     for title, chosen in (
         ("likely false alarms:", likely),
-        ("the rest:", [one for one in alarms if one not in likely]),
+        ("the rest:" if likely else "where rules matched:", [one for one in alarms if one not in likely]),
     ):
         if not chosen:
             continue
