@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from extproc.telemetry.counters import Snapshot, add, empty
 
@@ -21,6 +21,14 @@ FOLD_AFTER = 8
 """Files of dead workers from which they are folded into one."""
 
 FOLDED = "gone.json"
+WORKER_FILES = "[0-9]*.json"
+
+
+class Numbers(NamedTuple):
+    """The sum over all workers that ever were, and how many of them live and have written."""
+
+    total: Snapshot
+    workers: int
 
 
 class NumbersFolder:
@@ -39,17 +47,13 @@ class NumbersFolder:
         unfinished.write_text(json.dumps(snapshot))
         unfinished.replace(self._path / f"{name}.json")
 
-    def total(self) -> Snapshot:
-        """The sum over all workers that ever were."""
+    def read(self) -> Numbers:
+        """Those of all workers, from one look at the files."""
         if self._path is None:
-            return self._own
+            return Numbers(self._own, 1)
         living, dead = self._read(self._path)
         gone = add((snapshot for _, snapshot in dead), with_gauges=False)
-        return add([gone, *living])
-
-    def workers(self) -> int:
-        """Workers that live and have written."""
-        return len(self._read(self._path)[0]) if self._path is not None else 1
+        return Numbers(add([gone, *living]), len(living))
 
     def _read(self, path: Path) -> tuple[list[Snapshot], list[tuple[str, Snapshot]]]:
         folded = self._load(path / FOLDED) or {**empty(), "names": []}
@@ -57,7 +61,7 @@ class NumbersFolder:
         living: list[Snapshot] = []
         dead: list[tuple[str, Snapshot]] = []
         with contextlib.suppress(OSError):
-            for file in sorted(path.glob("[0-9]*.json")):
+            for file in sorted(path.glob(WORKER_FILES)):
                 name = file.stem
                 snapshot = self._load(file)
                 if snapshot is None or name in counted:
@@ -70,8 +74,8 @@ class NumbersFolder:
 
     def fold(self) -> None:
         """Folds the files of dead workers into one, if there are many. Called by one process at a time."""
-        if self._path is None:
-            return
+        if self._path is None or len(list(self._path.glob(WORKER_FILES))) < FOLD_AFTER:
+            return  # this runs four times a second: names first, contents only when there are many
         _, dead = self._read(self._path)
         if len(dead) - 1 < FOLD_AFTER:
             return

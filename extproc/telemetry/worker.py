@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from extproc.model.verdict import Decision
 from extproc.telemetry import prometheus, status
-from extproc.telemetry.counters import Counters
+from extproc.telemetry.counters import Counters, Snapshot
 from extproc.telemetry.families import Facts, Metric, metrics
 from extproc.telemetry.folder import WRITE_EVERY_S, NumbersFolder
 
@@ -66,11 +66,11 @@ class WorkerNumbers:
 
     def metrics(self) -> Iterable[Metric]:
         """Of all workers."""
-        return metrics(self._folder.total(), self.facts())
+        return metrics(*self._read())
 
-    def facts(self) -> Facts:
-        """With the workers that have written."""
-        return replace(self._facts(), workers=self._folder.workers())
+    def _read(self) -> tuple[Snapshot, Facts]:
+        numbers = self._folder.read()
+        return numbers.total, replace(self._facts(), workers=numbers.workers)
 
     def prometheus_page(self) -> tuple[str, bytes]:
         """(content type, exposition)."""
@@ -78,7 +78,7 @@ class WorkerNumbers:
 
     def status_page(self, accept: str) -> tuple[str, bytes]:
         """JSON, or HTML for who asks for it."""
-        found = status.status(self._folder.total(), self.facts())
+        found = status.status(*self._read())
         if "text/html" in accept:
             return "text/html; charset=utf-8", status.as_page(found)
         return "application/json", status.as_json(found)

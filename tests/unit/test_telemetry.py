@@ -143,9 +143,9 @@ def test_workers_add_up_and_the_dead_keep_their_counts(tmp_path: Path) -> None:
     write_and_end(tmp_path, 3)
     mine = {**Counters().snapshot(), "decisions": {"allow": 4}, "gauges": {"streams": 2}}
     folder.write(f"{os.getpid()}-1", mine)
-    assert folder.total()["decisions"] == {"allow": 7}
-    assert folder.total()["gauges"] == {"streams": 2}  # what is gone has no open streams
-    assert folder.workers() == 1
+    assert folder.read().total["decisions"] == {"allow": 7}
+    assert folder.read().total["gauges"] == {"streams": 2}  # what is gone has no open streams
+    assert folder.read().workers == 1
 
 
 def test_the_folder_does_not_grow_with_restarts(tmp_path: Path) -> None:
@@ -153,19 +153,19 @@ def test_the_folder_does_not_grow_with_restarts(tmp_path: Path) -> None:
     for number in range(FOLD_AFTER + 1):
         write_and_end(tmp_path, 1)
         folder.fold()
-        assert folder.total()["decisions"] == {"allow": number + 1}
+        assert folder.read().total["decisions"] == {"allow": number + 1}
     assert len(list(tmp_path.glob("*.json"))) <= FOLD_AFTER
     # Killed between writing the sum and removing what is in it: nobody is counted twice.
     folded = json.loads((tmp_path / "gone.json").read_text())
     (tmp_path / f"{folded['names'][0]}.json").write_text(
         json.dumps({**Counters().snapshot(), "decisions": {"allow": 9}})
     )
-    assert folder.total()["decisions"] == {"allow": FOLD_AFTER + 1}
+    assert folder.read().total["decisions"] == {"allow": FOLD_AFTER + 1}
 
 
 def test_a_broken_file_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "1-1.json").write_text("{")
-    assert NumbersFolder(tmp_path).total()["decisions"] == {}
+    assert NumbersFolder(tmp_path).read().total["decisions"] == {}
 
 
 def test_without_a_folder_a_worker_tells_its_own() -> None:
@@ -184,9 +184,9 @@ def test_numbers_are_written_while_serving(tmp_path: Path) -> None:
     with numbers.writing(0, {}, {"events_dropped": lambda: 2}):
         numbers.count(decision())
         deadline = time.monotonic() + 10
-        while not NumbersFolder(tmp_path).total()["decisions"] and time.monotonic() < deadline:
+        while not NumbersFolder(tmp_path).read().total["decisions"] and time.monotonic() < deadline:
             time.sleep(0.02)
-    total = NumbersFolder(tmp_path).total()
+    total = NumbersFolder(tmp_path).read().total
     assert sum(total["decisions"].values()) == 1
     assert total["totals"]["events_dropped"] == 2
 
