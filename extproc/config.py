@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from extproc.model.errors import ConfigError
+from extproc.model.errors import ConfigError, yaml_fault
 from extproc.model.quantities import parse_duration_ms, parse_size
 from extproc.model.route import Route
 from extproc.routes import read_routes
@@ -527,7 +527,7 @@ def read_file(file: Path) -> dict[str, object]:
     try:
         tree = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader that also refuses duplicate keys
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(str(file), f"is not valid YAML: {_one_line(error)}") from error
+        raise ConfigError(str(file), f"is not valid YAML: {yaml_fault(error)}") from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -538,13 +538,6 @@ def read_file(file: Path) -> dict[str, object]:
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(SETTINGS)}"
             raise ConfigError(f"{file}: {name}", f"is not a setting; {hint}")
     return tree
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _Loader(yaml.SafeLoader):

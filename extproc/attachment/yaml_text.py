@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from extproc.attachment.operations import Operation, Path
-from extproc.model.errors import ExtprocError
+from extproc.model.errors import ExtprocError, yaml_fault
 
 DOCUMENT_LIMIT_BYTES = 4 * 1024 * 1024
 """Longest text that is read; larger ones are hardly manifests."""
@@ -39,7 +39,7 @@ def load(document: str) -> Any:
     try:
         return yaml.safe_load(document)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise YamlTextError(f"is not valid YAML: {_one_line(error)}") from error
+        raise YamlTextError(f"is not valid YAML: {yaml_fault(error)}") from error
 
 
 def edit(document: str, operations: Iterable[Operation]) -> str:
@@ -48,15 +48,9 @@ def edit(document: str, operations: Iterable[Operation]) -> str:
         try:
             root = yaml.compose(document, Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:
-            raise YamlTextError(f"is not valid YAML: {_one_line(error)}") from error
+            raise YamlTextError(f"is not valid YAML: {yaml_fault(error)}") from error
         document = _Edit(document, root).make(operation)
     return document
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _Edit:

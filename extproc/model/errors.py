@@ -68,3 +68,11 @@ class PolicyErrors(ConfigError):  # noqa: N818 - several at once, as SecLangErro
 
     def __reduce__(self) -> tuple[type, tuple[str, list[str]]]:
         return type(self), (self.key, self.findings)
+
+
+def yaml_fault(error: Exception) -> str:
+    """What a YAML parser found, in one line, with its place where it says one (`problem_mark`, as PyYAML does)."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
+    return " ".join(str(error).split()) or type(error).__name__
