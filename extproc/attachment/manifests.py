@@ -24,7 +24,13 @@ from extproc.attachment.settings import (
     AttachError,
     AttachSettings,
 )
-from extproc.attachment.sidecar import attach_operations, attached_containers, envoy_port_name, with_annotations
+from extproc.attachment.sidecar import (
+    attach_operations,
+    attached_containers,
+    envoy_port_name,
+    refuse_attached,
+    with_annotations,
+)
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Rollout", "Pod")
 """Kinds that hold a pod template, or are a pod."""
@@ -115,8 +121,7 @@ class Manifests:
         target = self._workload(workload)
         try:
             settings = with_annotations(target.pod, settings)
-            if found := attached_containers(target.pod):
-                raise AttachError(f"has {' and '.join(sorted(found))} already; `extproc detach` takes them out")
+            refuse_attached(target.pod)
             if settings.to == "istio":
                 return self._attach_istio(target, settings)
             return self._attach_pair(target, settings, closes_app_port)

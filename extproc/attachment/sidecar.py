@@ -56,6 +56,12 @@ def attached_containers(pod: Mapping[str, Any]) -> set[str]:
     }
 
 
+def refuse_attached(pod: Mapping[str, Any]) -> None:
+    """Raises AttachError if the pod has one of the pair."""
+    if found := attached_containers(pod):
+        raise AttachError(f"has {' and '.join(sorted(found))} already; `extproc detach` takes them out")
+
+
 def with_annotations(pod: Mapping[str, Any], settings: AttachSettings) -> AttachSettings:
     """`settings`, completed by the pod's annotations. Raises AttachError for a wrong value."""
     annotations = look(pod, "metadata", "annotations") or {}
@@ -84,8 +90,7 @@ def attach_operations(
     Raises AttachError where something would have to be guessed.
     """
     settings = with_annotations(pod, settings)
-    if found := attached_containers(pod):
-        raise AttachError(f"has {' and '.join(sorted(found))} already; `extproc detach` takes them out")
+    refuse_attached(pod)
     if look(pod, "spec", "hostNetwork") and not settings.is_host_network_accepted:
         raise AttachError(
             "hostNetwork: the pair would listen on the node itself, and every process of the node could call the app "

@@ -15,7 +15,7 @@ from extproc.attachment.operations import Operation, look
 from extproc.cli.report import add_events
 from extproc.model.errors import ConfigError, PolicyErrors
 from extproc.policy.load import load_policy
-from extproc.review.event_file import Event, EventFile
+from extproc.review.event_file import Event, EventFile, path_of
 from extproc.review.exclusion import NoExclusionError, Reach, as_lines, propose, reach
 
 DEFAULT_DAYS = 90
@@ -69,12 +69,7 @@ def _find(path: Path, incident: str) -> tuple[Event, list[Event]]:
                 found = event
         if found is None:
             raise ConfigError(incident, f"{path} holds no such incident")
-        again = EventFile(path)
-        try:
-            wanted = str(found.get("path", "")).partition("?")[0]
-            events = [one for one in again.since(0) if str(one.get("path", "")).partition("?")[0] == wanted]
-        finally:
-            again.close()
+        events = [one for one in file.since(0) if path_of(one) == path_of(found)]
     finally:
         file.close()
     return found, events
