@@ -139,6 +139,9 @@ def _others(text: bytes) -> Finding | None:
     return None
 
 
+_CALLS_OUT = frozenset((b"php:function", b":exec", b"getruntime", b"forname", b":new", b"xmlns:"))
+"""Literals of style sheets that call what is outside of them."""
+
 DETECTOR = Detector(
     kind="xml",
     gate=(
@@ -146,33 +149,9 @@ DETECTOR = Detector(
         (frozenset((b"<!doctype",)), frozenset((b"system", b"public", b"%"))),
         (frozenset((b"include",)), frozenset((b"<",)), frozenset((b"href", b"parse", b"xmlns"))),
         (
-            frozenset(
-                (
-                    b"document",
-                    b"xsl:",
-                    b"script",
-                    b"php:function",
-                    b":exec",
-                    b"getruntime",
-                    b"forname",
-                    b":new",
-                    b"xmlns:",
-                )
-            ),
+            _CALLS_OUT | {b"document", b"xsl:", b"script"},
             frozenset((b"(", b"<")),
-            frozenset(
-                (
-                    b"xsl",
-                    b"document",
-                    b"implements-prefix",
-                    b"php:function",
-                    b":exec",
-                    b"getruntime",
-                    b"forname",
-                    b":new",
-                    b"xmlns:",
-                )
-            ),
+            _CALLS_OUT | {b"xsl", b"document", b"implements-prefix"},
         ),
         (
             frozenset((b"<",)),
