@@ -43,6 +43,7 @@ class EventFile:
 
     def since(self, start: float) -> Iterator[Event]:
         """Events from `start` on, seconds since 1970; a long past is skipped, not read."""
+        self._rest = b""
         self._stream.seek(self._offset_of(start - DISORDER_S) if start > 0 else 0)
         for event in self.more():
             if time_of(event) >= start:

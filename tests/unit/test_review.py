@@ -109,6 +109,15 @@ def test_a_growing_and_rotated_file_is_followed(tmp_path: Path) -> None:
     file.close()
 
 
+def test_a_second_look_begins_anew(tmp_path: Path) -> None:
+    """The last line is not whole yet when the first look ends."""
+    file = EventFile(write(tmp_path / "events", [event(1), event(2), '{"schema": "extp']))
+    for _ in range(2):
+        assert [one["incident"] for one in file.since(0)] == ["I1", "I2"]
+    assert file.broken == 0
+    file.close()
+
+
 def test_many_users_of_one_form_look_like_a_false_alarm_and_a_scanner_does_not() -> None:
     summary = Summary()
     for user in range(5):
