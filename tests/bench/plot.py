@@ -6,7 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-COLOURS = ("#8c8c8c", "#b9a77c", "#d9ccae", "#2f8f5b", "#1f5fa8", "#6ea3dc", "#c4c4c4", "#c0392b", "#d98b2b", "#8e5aa8")
+COLOURS = (
+    *("#8c8c8c", "#b9a77c", "#d9ccae", "#2f8f5b", "#1f5fa8", "#17becf", "#6ea3dc", "#c4c4c4"),
+    *("#c0392b", "#d98b2b", "#8e5aa8"),
+)
+"""By place in the table, so that a stack has the same one in every run."""
+
 WIDTH, ROW, LEFT, TOP = 980, 11, 110, 74
 GROUP_GAP = 12
 
@@ -18,14 +23,16 @@ Lines = Mapping[str, Sequence[tuple[float, float, float]]]
 
 
 def draw(bars: Bars, lines: Lines, stacks: Sequence[str], caption: str) -> str:
-    """The whole picture."""
+    """The whole picture. `stacks`: all there are, in order; the legend names those that were measured."""
+    if len(stacks) > len(COLOURS):
+        raise ValueError(f"{len(stacks)} stacks, {len(COLOURS)} colours")
     colour = dict(zip(stacks, COLOURS, strict=False))
     parts, height = _bars(bars, stacks, colour)
     more, total = _lines(lines, colour, height + 60)
     legend = [
         f'<g transform="translate({LEFT + (number % 4) * 215},{28 + number // 4 * 14 - 12})">'
         f'<rect width="9" height="9" fill="{colour[name]}"/><text x="13" y="8">{escape(name)}</text></g>'
-        for number, name in enumerate(stacks)
+        for number, name in enumerate(name for name in stacks if any(row.get(name) for row in bars.values()))
     ]
     return "\n".join(
         [

@@ -15,6 +15,7 @@ from tests.bench import plot
 from tests.bench.load import at_rate, closed_loop
 from tests.bench.peers.app import Connection
 from tests.bench.report import Report, Row, percentile
+from tests.bench.stacks import STACKS
 from tests.bench.traffic import ATTACKS, CANARY, FORM, JSON, KINDS, MIX, Sent, Source, mixed, with_canary
 
 
@@ -136,6 +137,15 @@ def test_plot_is_well_formed() -> None:
     )
     texts = [node.text for node in tree.iter() if node.tag.endswith("text")]
     assert {"caption <1>", "a & b", "small GET", "900"} <= set(texts)
+
+
+def test_plot_has_a_colour_for_every_stack_and_names_those_that_were_measured() -> None:
+    *_, last = STACKS
+    told = plot.draw({"mixed": {last: 70.0}}, {}, list(STACKS), "")
+    legend = [line for line in told.splitlines() if line.startswith("<g")]
+    assert len(legend) == 1
+    assert last in legend[0]
+    assert len(set(plot.COLOURS)) == len(plot.COLOURS) >= len(STACKS)
 
 
 async def test_load_asks_the_app_every_request_once() -> None:
