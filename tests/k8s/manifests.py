@@ -1,10 +1,12 @@
 """Kustomize as users run it, and the rules of Kubernetes that its schema cannot say.
 
-`kubernetes-validate` checks names and types of fields; what one field demands of another is checked here.
+`kubernetes-validate` checks names and types of fields; what one field demands of another is checked here, what one
+object demands of another in `references`.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import kubernetes_validate
 import yaml
 
 Tree: TypeAlias = dict[str, Any]
@@ -24,12 +27,39 @@ PORT_NAME_LIMIT = 15
 """IANA service names (RFC 6335, section 5.1), which Kubernetes takes port names from."""
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+LISTENS = re.compile(r"--(?:grpc|health|metrics|listen)=.*:(\d+)$")
+"""Arguments of ours that open a port."""
+
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+CORE_GROUPS = {
+    "",
+    "admissionregistration.k8s.io",
+    "apps",
+    "autoscaling",
+    "batch",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+}
+"""API groups of Kubernetes itself; what is of another has a schema of its own (`custom_resources`)."""
+
+TEMPLATED = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Rollout")
+"""Kinds that make pods from `spec.template`."""
+
 ENUMS = {
     "imagePullPolicy": {"Always", "IfNotPresent", "Never"},
     "protocol": {"TCP", "UDP", "SCTP"},
     "medium": {"", "Memory"},
     "terminationMessagePolicy": {"File", "FallbackToLogsOnError"},
+    "restartPolicy": {"Always", "OnFailure", "Never"},
+    "scheme": {"HTTP", "HTTPS"},
+    "operator": {"In", "NotIn", "Exists", "DoesNotExist", "Equal"},
+    "whenUnsatisfiable": {"DoNotSchedule", "ScheduleAnyway"},
+    "failurePolicy": {"Fail", "Ignore"},
+    "matchPolicy": {"Exact", "Equivalent"},
+    "reinvocationPolicy": {"Never", "IfNeeded"},
+    "sideEffects": {"None", "NoneOnDryRun"},
+    "dnsPolicy": {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"},
 }
 RESTRICTED_VOLUMES = {
     "configMap",
@@ -41,6 +71,10 @@ RESTRICTED_VOLUMES = {
     "projected",
     "secret",
 }
+
+
+class UnavailableError(Exception):
+    """A program or material that a check needs is not here; the text says why."""
 
 
 def kustomize(folder: Path) -> str:
@@ -57,34 +91,57 @@ def of_kind(trees: list[Tree], kind: str) -> list[Tree]:
     return [tree for tree in trees if tree["kind"] == kind]
 
 
-def schema_errors(file: Path) -> str:
-    """Empty if every document of `file` fits the strict schema of Kubernetes `VERSION`."""
-    command = [str(PROGRAMS / "kubernetes-validate"), "-k", VERSION, "--strict", "--quiet", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else done.stdout + done.stderr + f"exit code {done.returncode}"
+def is_core(tree: Tree) -> bool:
+    return tree["apiVersion"].rpartition("/")[0] in CORE_GROUPS
+
+
+def schema_errors(trees: list[Tree]) -> list[str]:
+    """Where core objects do not fit the strict schema of Kubernetes `VERSION`: at most one sentence for each."""
+    found = []
+    for tree in trees:
+        try:
+            kubernetes_validate.validate(tree, VERSION, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            found.append(f"{tree['kind']} {'.'.join(map(str, error.path))}: {error.message}")
+        except kubernetes_validate.SchemaNotFoundError:
+            found.append(f"Kubernetes {VERSION} has no {tree['apiVersion']} {tree['kind']}")
+    return found
 
 
 def findings(trees: list[Tree]) -> list[str]:
-    """What an API server or a kubelet would refuse, or silently not do. Empty is fine."""
+    """What an API server or a kubelet would refuse, or silently not do, in each object. Empty is fine.
+
+    What objects say of each other is in `references`.
+    """
     found: list[str] = []
-    config_maps = {tree["metadata"]["name"]: set(tree.get("data", {})) for tree in of_kind(trees, "ConfigMap")}
-    names = Counter((tree["kind"], tree["metadata"]["name"]) for tree in trees)
-    found += [f"{kind} {name} exists twice" for (kind, name), count in names.items() if count > 1]
-    pods = []
-    for tree in of_kind(trees, "Deployment"):
-        template = tree["spec"]["template"]
-        pods.append(template)
-        labels = template["metadata"]["labels"]
-        if not tree["spec"]["selector"]["matchLabels"].items() <= labels.items():
-            found.append("the Deployment's selector does not fit its own pods")
-        found += _pod_findings(template["spec"], config_maps)
-    for tree in of_kind(trees, "Service"):
-        found += _service_findings(tree, pods)
-    for tree in of_kind(trees, "NetworkPolicy"):
-        wanted = tree["spec"]["podSelector"]["matchLabels"].items()
-        if not any(wanted <= pod["metadata"]["labels"].items() for pod in pods):
-            found.append("the NetworkPolicy selects no pod")
+    names = Counter((tree["kind"], tree["metadata"].get("namespace"), tree["metadata"]["name"]) for tree in trees)
+    found += [f"{kind} {name} exists twice" for (kind, _, name), count in names.items() if count > 1]
+    for tree in trees:
+        if is_core(tree):
+            found += _enum_findings(tree)
+        selector = tree.get("spec", {}).get("selector")
+        if tree["kind"] in TEMPLATED and selector and not selects(selector, pod_of(tree)):
+            found.append(f"the {tree['kind']}'s selector does not fit its own pods")
+    pods = [pod for tree in trees if (pod := pod_of(tree)) is not None]
+    for pod in pods:
+        found += _pod_findings(pod["spec"])
     return found
+
+
+def pod_of(tree: Tree) -> Tree | None:
+    """Metadata and spec of the pods that an object stands for; None if it stands for none."""
+    if tree["kind"] == "Pod":
+        return tree
+    found: Tree | None = tree["spec"]["template"] if tree["kind"] in TEMPLATED else None
+    return found
+
+
+def selects(selector: Tree, pod: Tree | None) -> bool:
+    """Whether a LabelSelector without expressions finds a pod. Raises ValueError for expressions, which none has."""
+    if "matchExpressions" in selector:
+        raise ValueError("a selector with expressions")
+    labels = (pod or {}).get("metadata", {}).get("labels", {})
+    return bool(selector.get("matchLabels", {}).items() <= labels.items())
 
 
 def containers(spec: Tree) -> list[Tree]:
@@ -96,17 +153,13 @@ def is_sidecar(container: Tree) -> bool:
     return container.get("restartPolicy") == "Always"
 
 
-def _pod_findings(spec: Tree, config_maps: dict[str, set[str]]) -> Iterator[str]:
+def _pod_findings(spec: Tree) -> Iterator[str]:
     volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
     everything = containers(spec)
     if len({container["name"] for container in everything}) < len(everything):
         yield "two containers have one name"
     if len(volumes) < len(spec.get("volumes", [])):
         yield "two volumes have one name"
-    for volume in volumes.values():
-        reference = volume.get("configMap", {}).get("name")
-        if reference is not None and reference not in config_maps:
-            yield f"volume {volume['name']}: there is no ConfigMap {reference}"
     for container in spec.get("initContainers", []):
         if container.get("restartPolicy", "Always") != "Always":
             yield f"{container['name']}: restartPolicy of an init container can only be Always"
@@ -121,11 +174,11 @@ def _pod_findings(spec: Tree, config_maps: dict[str, set[str]]) -> Iterator[str]
     named = Counter(port["name"] for container in everything for port in container.get("ports", []) if "name" in port)
     yield from (f"port name {name} is there twice" for name, count in named.items() if count > 1)
     for container in everything:
-        yield from (f"{container['name']}: {text}" for text in _container_findings(container, volumes))
-    yield from _enum_findings(spec)
+        declared = {port["containerPort"] for one in everything for port in one.get("ports", [])}
+        yield from (f"{container['name']}: {text}" for text in _container_findings(container, volumes, declared))
 
 
-def _container_findings(container: Tree, volumes: Tree) -> Iterator[str]:
+def _container_findings(container: Tree, volumes: Tree, declared: set[int]) -> Iterator[str]:
     ports = {port["name"] for port in container.get("ports", []) if "name" in port}
     yield from (f"port name {name} is too long" for name in ports if len(name) > PORT_NAME_LIMIT)
     paths = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
@@ -146,6 +199,14 @@ def _container_findings(container: Tree, volumes: Tree) -> Iterator[str]:
         # A name is looked up in the container of the probe alone.
         if isinstance(port, str) and port not in ports:
             yield f"{kind}: {port} is no port of this container"
+        # A number is dialled at the pod's address, whoever listens there.
+        if isinstance(port, int) and port not in declared:
+            yield f"{kind}: no container declares the port {port}"
+    for argument in container.get("args", []):
+        if (found := LISTENS.match(argument)) and int(found[1]) not in declared:
+            yield f"{argument}: no container declares this port"
+    names = Counter(one["name"] for one in container.get("env", []))
+    yield from (f"the variable {name} is there twice" for name, count in names.items() if count > 1)
 
 
 def _enum_findings(node: Any) -> Iterator[str]:
@@ -157,17 +218,6 @@ def _enum_findings(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from _enum_findings(value)
-
-
-def _service_findings(service: Tree, pods: list[Tree]) -> Iterator[str]:
-    name = service["metadata"]["name"]
-    selected = [pod for pod in pods if service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()]
-    if not selected:
-        yield f"Service {name} selects no pod"
-    for pod in selected:
-        for port in service["spec"]["ports"]:
-            if endpoint(pod["spec"], port.get("targetPort", port["port"])) is None:
-                yield f"Service {name}: no container has the port {port['targetPort']}"
 
 
 def endpoint(spec: Tree, target: str | int) -> tuple[str, int] | None:

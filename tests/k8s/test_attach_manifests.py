@@ -14,21 +14,11 @@ from manifests import (
     Tree,
     documents,
     endpoint,
-    findings,
-    kustomize,
     of_kind,
-    restricted_findings,
-    schema_errors,
 )
 
 APP = REPO / "k8s" / "examples" / "app"
 FILES = (APP / "deployment.yaml", APP / "service.yaml")
-WAYS = {
-    "sidecar": (),
-    "blocking, closed, by number": ("--mode=block", "--network-policy", "--target-port=number"),
-    "another port, a policy": ("--listen-port=15080", "--policy=shop"),
-    "plain containers": ("--legacy",),
-}
 
 
 def extproc(*arguments: str | Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -40,24 +30,6 @@ def attach(*flags: str) -> str:
     done = extproc("attach", *FILES, "--target-port=name", *flags)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@pytest.mark.parametrize("flags", WAYS.values(), ids=WAYS)
-def test_what_attach_writes_is_valid(flags: tuple[str, ...], tmp_path: Path) -> None:
-    text = attach(*flags)
-    file = tmp_path / "attached.yaml"
-    file.write_text(text)
-    assert schema_errors(file) == ""
-    trees = [*documents(text), *of_kind(documents(kustomize(APP)), "ConfigMap")]
-    pod = of_kind(trees, "Deployment")[0]["spec"]["template"]["spec"]
-    mounted = {
-        "hello-app": {"app.py"},
-        "shop": {"policy.yaml"},
-    }
-    trees = [tree for tree in trees if tree["kind"] != "ConfigMap"]
-    trees += [{"kind": "ConfigMap", "metadata": {"name": n}, "data": dict.fromkeys(k)} for n, k in mounted.items()]
-    assert findings(trees) == []
-    assert list(restricted_findings(pod)) == []
 
 
 def test_the_service_leads_to_envoy_and_back() -> None:
