@@ -21,6 +21,10 @@ class Limits:
     part_headers: int = 32
     xml_depth: int = 64
     xml_nodes: int = 5000
+    protobuf_depth: int = 64
+    protobuf_fields: int = 100_000  # of all messages of a body
+    protobuf_twice_bytes: int = 262_144  # of values that read as a text and as a message
+    grpc_messages: int = 1000
     decompressed_bytes: int = 1_048_576
     decompression_ratio: int = 100
     encodings: int = 1  # Content-Encoding steps; more is an error

@@ -15,6 +15,9 @@ _CONTROLS = bytes(byte for byte in range(0x20) if byte not in b"\t\n\v\f\r\x1b")
 _JSON_TYPE = re.compile(rb"(?:application|text)/(?:[a-z0-9!#$&^_.-]+\+)?(?:x-)?json")
 _XML_TYPE = re.compile(rb"(?:application|text)/(?:[a-z0-9!#$&^_.+-]+\+)?xml|[a-z]+/[a-z0-9!#$&^_.-]+\+xml")
 
+_GRPC_TYPE = re.compile(rb"application/(?:grpc(?:-web|-web-text)?(?:\+proto|\+json)?|connect\+(?:proto|json))")
+_PROTOBUF_TYPE = re.compile(rb"application/(?:x-protobuf|protobuf|x-google-protobuf|vnd\.google\.protobuf|proto)")
+
 _JSON = re.compile(
     rb'\{\s*(?:"|\}\s*$)|\[\s*(?:[\[{"\]]|-?[0-9]+(?:[.eE][0-9.eE+-]*)?\s*[,\]]|(?:true|false|null)\s*[,\]])'
 )
@@ -27,7 +30,8 @@ def processor_for(content_type: bytes, body: bytes) -> str:
     """The name of the processor that the label asks for, "" if none; `body` breaks no tie today.
 
     URLENCODED and MULTIPART by prefix, as libmodsecurity does itself; XML and JSON as the rules of its
-    recommended configuration do, with every `+xml` and `+json`. Letter case and parameters do not matter.
+    recommended configuration do, with every `+xml` and `+json`; GRPC and PROTOBUF are ours. Letter case and
+    parameters do not matter.
     """
     kind = content_type.split(b";", 1)[0].strip().lower()
     if kind.startswith(b"application/x-www-form-urlencoded"):
@@ -38,6 +42,10 @@ def processor_for(content_type: bytes, body: bytes) -> str:
         return "JSON"
     if _XML_TYPE.fullmatch(kind):
         return "XML"
+    if _GRPC_TYPE.fullmatch(kind):
+        return "GRPC"
+    if _PROTOBUF_TYPE.fullmatch(kind):
+        return "PROTOBUF"
     return ""
 
 

@@ -68,6 +68,9 @@ DETECTION_THRESHOLD = b"detection_threshold"
 
 DEFAULT_THRESHOLD = 5
 
+RAW_BODIES = frozenset({"", "URLENCODED", "GRPC", "PROTOBUF"})
+"""Processors whose bodies REQUEST_BODY holds as they are; the last two ModSecurity does not take apart."""
+
 
 _NO_PINS: Mapping[bytes, bytes] = {}
 _NO_FIELDS: Mapping[tuple[str, bytes], int] = {}
@@ -237,11 +240,11 @@ class Transaction:
 
     @property
     def visible_body(self) -> bytes:
-        """REQUEST_BODY: the raw body of a form or of an unknown type (manual, *REQUEST_BODY*).
+        """REQUEST_BODY: the raw body of a form or of a type unknown to the manual (*REQUEST_BODY*).
 
         JSON, XML and multipart bodies are seen by their parts; raw only if forced or if parsing failed.
         """
-        return self.body if self.processor in ("", "URLENCODED") or self.is_body_forced else b""
+        return self.body if self.processor in RAW_BODIES or self.is_body_forced else b""
 
     @property
     def unparsed_body(self) -> bytes:

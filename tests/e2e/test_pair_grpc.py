@@ -125,6 +125,21 @@ def test_an_attack_is_permission_denied(channel: grpc.Channel, name: str) -> Non
     assert "Incident: " in error.value.details()
 
 
+@pytest.mark.parametrize("channel", ["plain"], indirect=True)
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_an_attack_in_a_field_of_a_message_is_permission_denied(
+    channel: grpc.Channel, compression: grpc.Compression
+) -> None:
+    """`message Search { Filter filter = 2; }` with `message Filter { string text = 1; }`."""
+    inner = b"\x0a" + bytes((len(ATTACK),)) + ATTACK
+    call = channel.unary_unary(f"/{SERVICE}/Unary")
+    with pytest.raises(grpc.RpcError) as error:
+        call(b"\x12" + bytes((len(inner),)) + inner, timeout=CALL_LIMIT_S, compression=compression)
+    assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    harmless = b"\x12\x07\x0a\x05hello"
+    assert call(harmless, timeout=CALL_LIMIT_S, compression=compression) == harmless
+
+
 def test_a_connection_outlives_a_refused_call(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError):
         channel.unary_unary(f"/{SERVICE}/Unary")(b"x", timeout=CALL_LIMIT_S, metadata=(("x-search", ATTACK.decode()),))
