@@ -44,6 +44,8 @@ TRUSTED_HOPS_RANGE = (0, 16)
 STREAMS_RANGE = (1, 1_000_000)
 DRAIN_RANGE_SECONDS = (0, 600)
 WATCH_RANGE_SECONDS = (0, 3600)
+CONNECTION_AGE_RANGE_SECONDS = (0, 604_800)
+CONNECTION_GRACE_RANGE_SECONDS = (1, 86_400)
 PARANOIA_RANGE = (1, 4)
 
 EVENTS_TO_COLLECTOR = "otlp"
@@ -271,6 +273,32 @@ class Config:
     )
     grpc: tuple[str, ...] = setting(
         (), _sockets, "where the engine listens, once per worker (default: 127.0.0.1:9002)", metavar="ADDR|unix:PATH"
+    )
+    tls_cert: str = setting(
+        "", _text, "the engine listens with TLS, and this is its certificate (PEM, with its chain)", metavar="FILE"
+    )
+    tls_key: str = setting("", _text, "the key of that certificate", metavar="FILE")
+    tls_client_ca: str = setting(
+        "", _text, "only clients with a certificate of this CA may call the engine", metavar="FILE"
+    )
+    tls_client_names: tuple[str, ...] = setting(
+        (),
+        _texts,
+        "of those only who bears this name (DNS or URI, such as spiffe://...); none: all of them",
+        metavar="NAME",
+        flag="--tls-client-name",
+    )
+    connection_age_seconds: int = setting(
+        0,
+        partial(_number, limits=CONNECTION_AGE_RANGE_SECONDS),
+        "age at which a client is asked to open another connection, give or take a tenth; 0: never",
+        unit="s",
+    )
+    connection_grace_seconds: int = setting(
+        300,
+        partial(_number, limits=CONNECTION_GRACE_RANGE_SECONDS),
+        "patience with the requests of a connection of that age",
+        unit="s",
     )
     health: str = setting(
         "", _address_or_off, "where the engine answers health checks (default: 127.0.0.1:9003)", metavar="ADDR|off"

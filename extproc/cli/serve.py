@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from extproc.cli.addresses import engine_addresses, refuse_taken
 from extproc.cli.decisions import Decisions
@@ -19,6 +20,7 @@ from extproc.config import DEFAULT_HEALTH, DEFAULT_METRICS, EVENTS_TO_COLLECTOR,
 from extproc.events import reload
 from extproc.events.faults import install as install_faults
 from extproc.events.masking import Masking
+from extproc.model.errors import ConfigError
 from extproc.model.inspection import Inspector
 from extproc.model.verdict import Decision
 from extproc.server import supervisor
@@ -26,7 +28,8 @@ from extproc.server.generation import Attempt, Loaded
 from extproc.server.pages import Held
 from extproc.server.process import say
 from extproc.server.reloads import ReloadStatus, SharedStatus
-from extproc.server.settings import ServerSettings
+from extproc.server.settings import ServerSettings, TlsSettings
+from extproc.server.tls import load_identity
 
 NAME = "serve"
 """Of the command; `up` runs it in a fork of itself."""
@@ -42,6 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = resolve_arguments(arguments)
     settings = server_settings(config)
+    if settings.tls is not None:
+        load_identity(settings.tls)  # what is wrong with the files is told once, before there are workers
     if settings.health:
         refuse_taken("health", settings.health)  # workers tell about their own addresses
     if config.bootstrap:
@@ -122,4 +127,23 @@ def server_settings(config: Config) -> ServerSettings:
         reflection=config.reflection,
         transport=config.transport,
         watch_s=config.watch_seconds,
+        connection_age_s=config.connection_age_seconds,
+        connection_grace_s=config.connection_grace_seconds,
+        tls=tls_settings(config),
+    )
+
+
+def tls_settings(config: Config) -> TlsSettings | None:
+    """The files of TLS, None for plain text. Raises ConfigError when some of them are missing."""
+    given = {name: getattr(config, name) for name in ("tls_cert", "tls_key", "tls_client_ca")}
+    if not any(given.values()):
+        if config.tls_client_names:
+            raise ConfigError(config.sources["tls_client_names"], "needs --tls-cert, --tls-key and --tls-client-ca")
+        return None
+    for name, value in given.items():
+        if not value:
+            why = "; without a CA for them anybody could call" if name == "tls_client_ca" else ""
+            raise ConfigError(SETTINGS[name].flag, f"is missing: TLS needs certificate, key and the clients' CA{why}")
+    return TlsSettings(
+        Path(config.tls_cert), Path(config.tls_key), Path(config.tls_client_ca), frozenset(config.tls_client_names)
     )

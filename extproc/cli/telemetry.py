@@ -55,7 +55,7 @@ class Telemetry:
             "events_dropped": lambda: decisions.dropped,
             "spans_dropped": lambda: decisions.spans_dropped,
         }
-        with self._numbers.writing(number, held.gauges, totals), self._pushing(number):
+        with self._numbers.writing(number, held.gauges, totals, held.refused), self._pushing(number):
             yield held
 
     @contextlib.contextmanager

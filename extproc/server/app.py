@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from extproc.model.inspection import Inspector
+from extproc.server.doorway import Door
 from extproc.server.exchange import Terms
 from extproc.server.health import Health
 from extproc.server.health_port import HealthPort
@@ -17,6 +19,9 @@ from extproc.server.pages import Held
 from extproc.server.scheduler import QUIET_US, Scheduler
 from extproc.server.settings import ServerSettings
 from extproc.server.streams import SERVICE, Streams
+from extproc.server.tls import Credentials
+
+_log = logging.getLogger(__name__)
 
 
 class Transport(Protocol):
@@ -53,14 +58,20 @@ class App:
         self.scheduler = Scheduler(QUIET_US if settings.transport == "grpc" else 0)
         self.streams = Streams(inspector, Terms(settings, self.scheduler), settings.max_streams)
         self.health = Health((SERVICE,))
-        self._transport = make_transport(settings, self.streams, self.health)
+        self._door: Door | None = None
+        if settings.tls is not None:
+            self._door = Door(Credentials(settings.tls, _log.warning), settings.max_connections)
+        self._transport = make_transport(settings, self.streams, self.health, self._door)
         self._ports: list[asyncio.Server] = []
 
     async def start(self, listeners: Sequence[socket.socket] = (), held: Held | None = None) -> int:
         """Listens; returns the TCP port, which matters for port 0. Raises OSError if the address is taken."""
-        port = await self._transport.start(self._address)
         held = held or Held()
         held.gauges["streams"] = lambda: self.streams.open
+        if self._door is not None:
+            self._door.refused = held.refused
+            held.gauges["certificate_expires"] = self._door.certificate_expires
+        port = await self._transport.start(self._address)
         if listeners:
             name = f"extproc-health-{os.getpid()}"
             await self._transport.start_health(name)
@@ -102,15 +113,15 @@ def preload(settings: ServerSettings) -> None:
         import extproc.server.http2.transport  # noqa: F401
 
 
-def make_transport(settings: ServerSettings, streams: Streams, health: Health) -> Transport:
+def make_transport(settings: ServerSettings, streams: Streams, health: Health, door: Door | None) -> Transport:
     """That of the settings; only it is loaded."""
     if settings.transport == "grpc":
         from extproc.server.grpc_transport import GrpcTransport
 
-        return GrpcTransport(settings, streams, health)
+        return GrpcTransport(settings, streams, health, door)
     from extproc.server.http2.transport import Http2Transport
 
-    return Http2Transport(settings, streams, health)
+    return Http2Transport(settings, streams, health, door)
 
 
 async def run(

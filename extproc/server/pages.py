@@ -20,7 +20,11 @@ MakePage: TypeAlias = Callable[[str], Page]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a worker holds while it serves: pages by path, and gauges by name, to which the server adds its own."""
+    """What a worker holds while it serves: pages by path, and gauges by name, to which the server adds its own.
+
+    `refused`: clients that were not let in, by why.
+    """
 
     pages: dict[str, MakePage] = field(default_factory=dict)
     gauges: dict[str, Callable[[], int]] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)

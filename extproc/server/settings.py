@@ -35,6 +35,19 @@ KILL_AFTER_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Files in PEM, looked at again while the server runs. Only clients with a certificate of `client_ca` may call.
+
+    `client_names`: of those only who bears one of these names (DNS or URI, as subject alternative name); empty: all.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path
+    client_names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """`addresses`: one per worker, `HOST:PORT` or `unix:PATH`; no two alike. `health`: `HOST:PORT` or empty.
 
@@ -79,6 +92,12 @@ class ServerSettings:
     """For the streams of a worker whose successor serves already: slow uploads, answers that are waited for."""
     watch_s: float = 1.0
     """Between two looks at the files that were loaded; a change counts once two looks see the same. 0: never."""
+    connection_age_s: float = 0.0
+    """After which a client is asked to open another connection, give or take a tenth; 0: never."""
+    connection_grace_s: float = 300.0
+    """For the streams of a connection of that age; what is left then ends with an error, never OK."""
+    tls: TlsSettings | None = None
+    """None: plain text, for a peer in the same pod or on the same machine."""
     load_limit_s: float = 60.0
     """For loading rules and starting workers; who needs longer is killed."""
 
@@ -107,12 +126,15 @@ class ServerSettings:
             "body_limit_bytes",
             "hang_after_s",
             "load_limit_s",
+            "connection_grace_s",
         ):
             if getattr(self, key) <= 0:
                 raise ConfigError(key, "must be above 0")
         if self.transport not in TRANSPORTS:
             raise ConfigError("transport", f"choose from {', '.join(TRANSPORTS)}")
-        for key in ("drain_delay_s", "drain_grace_s", "leave_grace_s", "watch_s"):
+        if self.tls is not None and any(address.startswith("unix:") for address in self.addresses):
+            raise ConfigError("tls_cert", "is for a port; who may open a unix socket says the mode of its file")
+        for key in ("drain_delay_s", "drain_grace_s", "leave_grace_s", "watch_s", "connection_age_s"):
             if getattr(self, key) < 0:
                 raise ConfigError(key, "must not be negative")
         for key in ("request_body_modes", "response_body_modes"):

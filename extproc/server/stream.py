@@ -7,6 +7,7 @@ offer besides; bytes go in and out, so that a malformed message is ours to answe
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -20,8 +21,10 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcStreams:
     """The method `Process` of a gRPC server."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams, admits: Callable[[Any], bool]) -> None:
+        """`admits`: may the client of this call's context call?"""
         self._streams = streams
+        self._admits = admits
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a gRPC server is given."""
@@ -30,6 +33,9 @@ class GrpcStreams:
 
     async def _process(self, _requests: object, context: Any) -> None:
         streams = self._streams
+        if not self._admits(context):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not one of the clients")
+            return
         try:
             exchange = streams.begin(_policy(context))
         except CallError as error:

@@ -21,6 +21,9 @@ MAX_RULES = 500
 MAX_REASONS = 64
 """Reasons of incomplete inspection told apart."""
 
+LEAST = frozenset({"certificate_expires"})
+"""Gauges of which the least of all workers counts, not the sum."""
+
 OTHER = "other"
 
 BUCKETS_US = (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000)
@@ -50,6 +53,8 @@ class Counters:
         """Read when a snapshot is made: open streams, ..."""
         self.totals: dict[str, int] = {}
         """Further counters by name: events dropped, ..."""
+        self.refused: dict[str, int] = {}
+        """Clients that were not let in, by why: a few fixed words."""
 
     def count(self, decision: Decision) -> None:
         """Adds one decision."""
@@ -76,6 +81,7 @@ class Counters:
             "rules": _joined(self._rules),
             "coverage": _joined(self._coverage),
             "shadow": _joined(self._shadow),
+            "refused": dict(self.refused),
             "buckets": list(self._buckets),
             "duration_us": self._duration_us,
             "totals": {**self.totals, "request_body_bytes": self._body_bytes},
@@ -109,12 +115,13 @@ def add(snapshots: Iterable[Snapshot], *, with_gauges: bool = True) -> Snapshot:
     """The sum of snapshots. `with_gauges`: without, what is gone has no open streams."""
     total = empty()
     for one in snapshots:
-        for name in ("decisions", "rules", "coverage", "shadow", "totals", "gauges"):
+        for name in ("decisions", "rules", "coverage", "shadow", "refused", "totals", "gauges"):
             if name == "gauges" and not with_gauges:
                 continue
             series = total[name]
             for key, number in one.get(name, {}).items():
-                series[key] = series.get(key, 0) + number
+                is_least = name == "gauges" and key in LEAST
+                series[key] = min(series.get(key, number), number) if is_least else series.get(key, 0) + number
         total["buckets"] = [ours + theirs for ours, theirs in zip(total["buckets"], one["buckets"], strict=True)]
         total["duration_us"] += one["duration_us"]
     return total

@@ -62,6 +62,11 @@ SERIES = {
         "Requests that shadow rules saw, by what the rules and the shadow rules would have answered.",
         ("would", "shadow_would"),
     ),
+    "refused": (
+        "extproc_clients_refused",
+        "Connections to a port with TLS that were not let in, by why (docs/SECURITY.md).",
+        ("reason",),
+    ),
 }
 
 TOTALS = {
@@ -73,6 +78,10 @@ TOTALS = {
 GAUGES = {
     "streams": ("extproc_streams", "Requests that are being inspected now."),
     "events_waiting": ("extproc_events_waiting", "Decision events that wait to be written."),
+    "certificate_expires": (
+        "extproc_certificate_expires_seconds",
+        "When the certificate in use expires, seconds since 1970; 0: the engine listens without TLS.",
+    ),
 }
 
 

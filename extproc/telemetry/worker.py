@@ -29,7 +29,11 @@ class WorkerNumbers:
 
     @contextlib.contextmanager
     def writing(
-        self, number: int, gauges: Mapping[str, Callable[[], int]], totals: Mapping[str, Callable[[], int]]
+        self,
+        number: int,
+        gauges: Mapping[str, Callable[[], int]],
+        totals: Mapping[str, Callable[[], int]],
+        refused: Mapping[str, int],
     ) -> Iterator[None]:
         """While a worker serves: its file is kept current. Worker 0 also folds the files of the dead."""
         stop = threading.Event()
@@ -38,6 +42,7 @@ class WorkerNumbers:
         def write() -> None:
             self._counters.gauges = {key: read() for key, read in list(gauges.items())}
             self._counters.totals |= {key: read() for key, read in totals.items()}
+            self._counters.refused = dict(refused)
             self._folder.write(name, self._counters.snapshot())
 
         def keep() -> None:

@@ -1,4 +1,4 @@
-"""A CA and a server certificate, as cert-manager would lay them into a Secret."""
+"""CAs and certificates of servers and clients, as cert-manager would lay them into a Secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: float = 2
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -33,8 +35,8 @@ def _builder(subject: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_before(now - datetime.timedelta(days=5))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
 
 
@@ -46,14 +48,18 @@ def make_authority(name: str) -> Authority:
     return Authority(key, builder.sign(key, hashes.SHA256()))
 
 
-def write_certificate(folder: Path, authority: Authority, host: str) -> None:
-    """`tls.crt` and `tls.key`, the key first: whoever sees a new certificate finds its key."""
+def write_certificate(
+    folder: Path, authority: Authority, *names: str, is_client: bool = False, days: float = 2
+) -> None:
+    """`tls.crt` and `tls.key`, the key first: whoever sees a new certificate finds its key. `days` from now on."""
     key = ec.generate_private_key(ec.SECP256R1())
+    usage = ExtendedKeyUsageOID.CLIENT_AUTH if is_client else ExtendedKeyUsageOID.SERVER_AUTH
+    found = [x509.UniformResourceIdentifier(name) if "://" in name else x509.DNSName(name) for name in names]
     certificate = (
-        _builder(host, authority.certificate.subject, key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        _builder(names[0], authority.certificate.subject, key, days)
+        .add_extension(x509.SubjectAlternativeName(found), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .sign(authority.key, hashes.SHA256())
     )
     folder.mkdir(exist_ok=True)

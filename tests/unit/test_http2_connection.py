@@ -568,3 +568,37 @@ def test_the_static_blocks_say_what_they_should() -> None:
     assert read(h.end(Status.INTERNAL, "a b", False)) == [("grpc-status", "13"), ("grpc-message", "a%20b")]
     assert read(h.end(Status.UNIMPLEMENTED, "x", True))[-1] == ("grpc-accept-encoding", "identity,deflate,gzip")
     assert read(h.http_refusal(415)) == [(":status", "415")]
+
+
+@pytest.mark.parametrize(("drawn", "age_s"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
+async def test_an_age_is_spread_by_a_tenth(drawn: float, age_s: float) -> None:
+    peer = Peer(age_s=1.0, draw=lambda: drawn)
+    timer = peer.connection._age
+    assert timer is not None
+    assert timer.when() - asyncio.get_running_loop().time() == pytest.approx(age_s, abs=0.05)
+    assert Peer().connection._age is None
+
+
+async def test_an_old_connection_lets_its_streams_end() -> None:
+    """GOAWAY at the age; what is open goes on, what the client opens before it knows is taken."""
+    peer = Peer(age_s=0.02, age_grace_s=60)
+    peer.send(f.opening(1), f.ask(1, b"wait"))
+    await asyncio.sleep(0.05)
+    assert peer.read().goaway == 0
+    peer.send(f.opening(3), f.ask(3, b"new", f.END_STREAM))
+    peer.send(f.frame(f.PING, f.ACK, 0, c.DRAIN_PING))
+    assert not peer.wire.is_closed
+    peer.gate.set()
+    told = await peer.settle()
+    assert told.messages(1) == [b"wait"]
+    told = peer.send(f.frame(f.DATA, f.END_STREAM, 1))
+    assert (told.status(1), told.status(3)) == (0, 0)
+    assert peer.wire.is_closed
+
+
+async def test_patience_with_an_old_connection_ends() -> None:
+    peer = Peer(age_s=0.01, age_grace_s=0.02)
+    peer.send(f.opening(1), f.ask(1, b"wait"))
+    await asyncio.sleep(0.1)
+    assert peer.read().status(1) == Status.UNAVAILABLE
+    assert peer.wire.is_closed

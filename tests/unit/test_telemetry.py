@@ -171,7 +171,7 @@ def test_a_broken_file_is_passed_over(tmp_path: Path) -> None:
 def test_without_a_folder_a_worker_tells_its_own() -> None:
     numbers = WorkerNumbers(NumbersFolder(None), lambda: FACTS)
     numbers.count(decision())
-    with numbers.writing(0, {"streams": lambda: 3}, {}):
+    with numbers.writing(0, {"streams": lambda: 3}, {}, {}):
         pass
     kind, text = numbers.prometheus_page()
     assert b'extproc_decisions_total{mode="block",route="app",verdict="allow",would="allow"} 1.0' in text
@@ -181,7 +181,7 @@ def test_without_a_folder_a_worker_tells_its_own() -> None:
 
 def test_numbers_are_written_while_serving(tmp_path: Path) -> None:
     numbers = WorkerNumbers(NumbersFolder(tmp_path), lambda: FACTS)
-    with numbers.writing(0, {}, {"events_dropped": lambda: 2}):
+    with numbers.writing(0, {}, {"events_dropped": lambda: 2}, {}):
         numbers.count(decision())
         deadline = time.monotonic() + 10
         while not NumbersFolder(tmp_path).read().total["decisions"] and time.monotonic() < deadline:

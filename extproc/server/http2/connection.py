@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -57,6 +58,9 @@ CONTROL_BURST, CONTROLS_PER_S = 2_000, 200
 MAX_ENDED_EARLY = 1_000
 """Streams that we ended first and to which the client, not knowing it yet, may still send."""
 
+AGE_SPREAD = 0.1
+"""Connections that began together end apart: each lives this share longer or shorter."""
+
 DRAIN_PING = b"draining"
 
 _MAX_STREAM_ID = 2**31 - 1
@@ -74,6 +78,12 @@ class Host:
     max_calls: int
     """Of one connection."""
     max_connections: int
+    age_s: float = 0.0
+    """After which a connection is drained, give or take AGE_SPREAD; 0: never."""
+    age_grace_s: float = 300.0
+    """For the streams of a connection that has grown old."""
+    draw: Callable[[], float] = random.random
+    """0 to 1."""
     held_bytes: int = 0
     connections: dict[Connection, None] = field(default_factory=dict)
     on_empty: Callable[[], None] | None = None
@@ -106,6 +116,7 @@ class Connection(asyncio.Protocol):
         self._has_settings = False
         self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._age: asyncio.TimerHandle | None = None
         self._calls: dict[int, Call] = {}
         self._last_id = 0
         self._last_taken_id = _MAX_STREAM_ID
@@ -137,6 +148,9 @@ class Connection(asyncio.Protocol):
         self.host.connections[self] = None
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._give_up)
+        if self.host.age_s:
+            age_s = self.host.age_s * (1 + AGE_SPREAD * (2 * self.host.draw() - 1))
+            self._age = asyncio.get_running_loop().call_later(age_s, self._grow_old)
         room = self.host.stream_window_bytes
         self._out.append(
             frames.settings(
@@ -170,6 +184,8 @@ class Connection(asyncio.Protocol):
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._age is not None:
+            self._age.cancel()
         self._cancel_all()
         self._conclude()
         host = self.host
@@ -201,13 +217,13 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(GOAWAY_PING_S, self._drained)
         self.flush()
 
-    def shut(self) -> None:
+    def shut(self, why: str = "shutting down") -> None:
         """Ends what is left, never OK, and closes."""
         if self._is_over:
             return
         for call in list(self._calls.values()):
-            call.fail(CallError(Status.UNAVAILABLE, "shutting down"))
-        self._break(ConnectionFault(Code.NO_ERROR, "shutting down"))
+            call.fail(CallError(Status.UNAVAILABLE, why))
+        self._break(ConnectionFault(Code.NO_ERROR, why))
         self.flush()
 
     # What calls call.
@@ -270,6 +286,11 @@ class Connection(asyncio.Protocol):
         if self._out and self._transport is not None:
             self._transport.write(b"".join(self._out))
         self._out.clear()
+
+    def _grow_old(self) -> None:
+        """Drained like at the end of the server, so the client opens another connection, maybe to another server."""
+        self.drain()
+        self._age = asyncio.get_running_loop().call_later(self.host.age_grace_s, self.shut, "connection-age")
 
     # Frames.
 

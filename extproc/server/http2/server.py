@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import Mapping
 
+from extproc.server.doorway import Door, Doorway
 from extproc.server.http2.call import Method
 from extproc.server.http2.connection import Connection, Host
 from extproc.server.settings import ServerSettings
@@ -21,15 +22,18 @@ CLOSE_S = 1.0
 
 
 class Http2Server:
-    """Serves `methods` (path → method) on one socket, which stays its owner's."""
+    """Serves `methods` (path → method) on one socket, which stays its owner's; behind `door`, if there is one."""
 
-    def __init__(self, settings: ServerSettings, methods: Mapping[bytes, Method]) -> None:
+    def __init__(self, settings: ServerSettings, methods: Mapping[bytes, Method], door: Door | None = None) -> None:
+        self._door = door
         self._host = Host(
             methods,
             message_limit_bytes=settings.message_limit_bytes,
             buffer_limit_bytes=max(settings.buffer_limit_bytes, 4 * settings.message_limit_bytes),
             max_calls=HARD_FACTOR * settings.max_streams + SPARE_CALLS,
             max_connections=settings.max_connections,
+            age_s=settings.connection_age_s,
+            age_grace_s=settings.connection_grace_s,
         )
         self._server: asyncio.Server | None = None
 
@@ -37,12 +41,14 @@ class Http2Server:
         """Takes connections from now on."""
         loop = asyncio.get_running_loop()
         make = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
-        self._server = await make(lambda: Connection(self._host), sock=listening)
+        self._server = await make(self._connected, sock=listening)
 
     async def stop(self, grace_s: float) -> None:
         """No new connections, then no new streams; what is open after the grace ends with an error."""
         if self._server is not None:
             self._server.close()
+        if self._door is not None:
+            self._door.close()
         gone = asyncio.Event()
         self._host.on_empty = gone.set
         for connection in list(self._host.connections):
@@ -51,6 +57,12 @@ class Http2Server:
         for connection in list(self._host.connections):
             connection.shut()
         await self._wait(gone, CLOSE_S)
+
+    def _connected(self) -> asyncio.Protocol:
+        return self._behind() if self._door is None else Doorway(self._door, self._behind)
+
+    def _behind(self) -> Connection:
+        return Connection(self._host)
 
     async def _wait(self, gone: asyncio.Event, seconds: float) -> None:
         if self._host.connections:

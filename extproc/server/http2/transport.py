@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from extproc.server.doorway import Door
 from extproc.server.health import SERVICE as HEALTH
 from extproc.server.health import Health
 from extproc.server.http2.plain_methods import health_methods, reflection_methods
@@ -17,13 +18,13 @@ from extproc.server.streams import SERVICE, Streams
 class Http2Transport:
     """See `server.app.Transport`."""
 
-    def __init__(self, settings: ServerSettings, streams: Streams, health: Health) -> None:
+    def __init__(self, settings: ServerSettings, streams: Streams, health: Health, door: Door | None) -> None:
         self._settings = settings
         self._health_methods = health_methods(health)
         methods = process_method(streams) | self._health_methods
         if settings.reflection:
             methods |= reflection_methods((SERVICE, HEALTH))
-        self._server = Http2Server(settings, methods)
+        self._server = Http2Server(settings, methods, door)
         self._health_server = Http2Server(settings, self._health_methods)
         self._listeners: list[Listener | socket.socket] = []
 
