@@ -25,6 +25,7 @@ from html.entities import html5
 from typing import Any, TypeAlias
 
 from extproc.detection.contract import Place
+from extproc.detection.formats import is_fixed
 
 ROUNDS = 4
 """Times that the spellings of one text are undone in turn; what is hidden deeper is not found."""
@@ -265,11 +266,14 @@ _JWT = re.compile(rb"(?:[Bb]earer )?(eyJ[\w-]+)\.([\w-]+)\.[\w-]*")
 _CONTROLS = bytes(byte for byte in range(0x20) if byte not in b"\t\n\r") + b"\x7f"
 _WORDS_ONLY = re.compile(rb"[\w \t.,-]*")
 _FORM = re.compile(rb"[\w.\[\]%+*$~@:-]{0,128}=[^&\s]*(?:&[\w.\[\]%+*$~@:-]{0,128}(?:=[^&\s]*)?)*")
+_BEFORE_JSON = frozenset((b"{", b"[", b" ", b"\t", b"\r", b"\n", b"\v", b"\f"))
 _URL = re.compile(rb"(?:[a-zA-Z][a-zA-Z0-9+.-]{1,15}:)?//[^/?#\s]*([^?#\s]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 
 
 def _json(text: bytes) -> list[Part] | None:
     """Keys and string leaves of a text that is a JSON object or array from end to end; duplicates kept."""
+    if text[:1] not in _BEFORE_JSON:
+        return None
     edges = text.strip()
     if len(edges) < 2 or edges[:1] + edges[-1:] not in (b"{}", b"[]"):
         return None
@@ -345,7 +349,8 @@ def _base64(text: bytes) -> list[Part] | None:
 
 
 def _has_one_case(text: bytes) -> bool:
-    return text.islower() or text.isupper()
+    """One or none: Base64 of a text has both."""
+    return text == text.lower() or text == text.upper()
 
 
 def _plain_of(encoded: bytes) -> bytes | None:
@@ -382,6 +387,7 @@ STRUCTURES: tuple[Callable[[bytes], list[Part] | None], ...] = (_json, _url, _ba
 
 _SHORT_WORD = re.compile(rb"[A-Za-z0-9_.-]{0,11}|[0-9.,: +-]*|[\w.-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}")
 _INNER_SEGMENT = re.compile(rb"[\w.~-]*")
+_INNER_SEGMENTS = re.compile(rb"[\w.~/-]*")
 
 
 VIEWS_LEFT_OUT = View(b"", (), Place.ARGUMENT)
@@ -389,8 +395,8 @@ VIEWS_LEFT_OUT = View(b"", (), Place.ARGUMENT)
 
 
 def is_plain(value: bytes) -> bool:
-    """Numbers, dates, short identifiers, mail addresses: nothing that any grammar could read as an attack."""
-    return _SHORT_WORD.fullmatch(value) is not None
+    """Numbers, short identifiers, mail addresses, values of a fixed format: no grammar could read them as an attack."""
+    return _SHORT_WORD.fullmatch(value) is not None or is_fixed(value)
 
 
 def ladder(value: bytes, place: Place) -> Iterator[View]:
@@ -415,10 +421,24 @@ def ladder(value: bytes, place: Place) -> Iterator[View]:
                     waiting.append((part, (*view.via, name), part_place, depth + 1))
 
 
+def hides_nothing(text: bytes, low: bytes, place: Place) -> bool:
+    """Is every view of the text a piece of it, byte for byte? `low`: the text in lower case.
+
+    Then no view holds a literal that the text does not, and one look at the text's own literals speaks for all.
+    """
+    marks = text.translate(None, _DULL)
+    if marks and (marks.strip(b"&<") or b"<![CDATA[" in text or _entities(text) != text):
+        return False
+    # What may be Base64 within a structure has capitals and small letters, or is announced.
+    return not _take_apart(text, 0, place) or (text == low and b"base64," not in low)
+
+
 def _take_apart(text: bytes, depth: int, place: Place) -> list[Part]:
     if depth == NESTING or len(text) > STRUCTURE_LIMIT_BYTES:
         return []
     if place is Place.PATH and depth == 0:
+        if _INNER_SEGMENTS.fullmatch(text):
+            return []
         return [("segment", one, Place.PATH) for one in text.split(b"/") if not _INNER_SEGMENT.fullmatch(one)]
     for structure in STRUCTURES:
         parts = structure(text)

@@ -53,8 +53,18 @@ _REST_BARE = (
     rb"|procedure[\x00-\x20]+analyse|into[\x00-\x20]+(?:out|dump)file"
     rb"|(?:like|rlike|regexp|between)[\x00-\x20]*(?:[(0-9'\"]|[a-z_]+\()"
 )
+_STATEMENTS_BEHIND = b"|".join(
+    [
+        rb"select|exec|call|declare|waitfor|shutdown|begin|backup|restore|kill|prepare|deallocate|handler|do|copy|drop"
+        rb"|alter|create|truncate|rename|grant|revoke|insert|update|delete|replace|merge|upsert|load|case|i?if"
+        rb"|[\w.]{1,32}\.sleep",
+        *(re.escape(name) for name in sorted(DANGEROUS)),
+    ]
+)
 _AFTER_SIGN = (
-    rb";[\x00-\x20\xa0;(]{0,16}(?:[a-z]|/\*)|,[\x00-\x20]{0,4}(?:\([\x00-\x20(]{0,4}(?:select|case)|iif|if\()"
+    rb";[\x00-\x20\xa0;(]{0,16}(?:/\*|"
+    + _STATEMENTS_BEHIND
+    + rb")|,[\x00-\x20]{0,4}(?:\([\x00-\x20(]{0,4}(?:select|case)|iif|if\()"
     rb"|\)[\x00-\x20)]{0,8}(?:or|and|union|;|--|\|\|)"
 )
 _is_bare_in = seeker(
@@ -119,12 +129,15 @@ def detect(text: bytes, place: Place) -> Finding | None:
     has_comment = b"--" in text or b"#" in text or b"/*" in text
     # A quote and a comma are a list, if nothing is there that a list of SQL could go on to.
     has_list = has_comment or _SELECT.search(text) is not None
-    odd = frozenset(quote[0] for quote in _QUOTES if text.count(quote) % 2)
-    closing = [
-        match.start()
-        for match in _QUOTED.finditer(text)
-        if (has_list or text[match.start() + 1 : match.start() + 2] != b",") and _may_close(text, match.start(), odd)
-    ]
+    closing: list[int] = []
+    if b"'" in text or b'"' in text or b"`" in text:
+        odd = frozenset(quote[0] for quote in _QUOTES if text.count(quote) % 2)
+        closing = [
+            match.start()
+            for match in _QUOTED.finditer(text)
+            if (has_list or text[match.start() + 1 : match.start() + 2] != b",")
+            and _may_close(text, match.start(), odd)
+        ]
     for at in _both_ends(closing):
         reader = Reader(text, at + 1)
         best = _stronger(best, _quoted(text, at, reader))

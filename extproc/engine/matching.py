@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from extproc.detection.contract import Place
 from extproc.detection.inspection import Panel
-from extproc.detection.ladder import is_plain, ladder
+from extproc.detection.ladder import hides_nothing, is_plain, ladder
 from extproc.engine.ruleset import Rule
 from extproc.engine.shapes import ByteWords, Shape, Shapes
 from extproc.engine.steps import Step, tree_of
@@ -100,6 +100,18 @@ class Detection:
         self._place = place
         self._prefilter = prefilter
         self.mask = sum(1 << rule.index for rule in rules)
+
+    def is_quiet(self, value: bytes, scanned: dict[bytes, int]) -> bool:
+        """Is nothing to be found, as no detector would be asked of any view? `scanned` as in `ValueClass.match`."""
+        if is_plain(value):
+            return True
+        low = value.lower()
+        if not hides_nothing(value, low, self._place):
+            return False
+        held = scanned.get(low)
+        if held is None:
+            held = scanned[low] = self._prefilter.candidates(low)
+        return not self._panel.chosen(held)
 
     def steps(self, value: bytes, scanned: dict[bytes, int] | None) -> Generator[None, None, list[Fired]]:
         """What is found in the value; one match a rule, however many views show it."""
@@ -211,7 +223,7 @@ class ValueClass:
         fired: list[Fired] = []
         if mask:
             self._try(mask, value, shape, scanned, fired)
-        if self._detection is not None:
+        if self._detection is not None and not self._detection.is_quiet(value, scanned):
             fired += run(self._detection.steps(value, scanned))
         if steps:
             self._walk(steps, value, shape, scanned, fired)

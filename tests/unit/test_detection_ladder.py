@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -17,9 +18,11 @@ from extproc.detection.ladder import (
     UNPACKED_LIMIT_BYTES,
     VIEWS_LEFT_OUT,
     VIEWS_LIMIT,
+    hides_nothing,
     is_plain,
     ladder,
 )
+from tests.detect.material import corpus, variants
 
 BREAK_OUT = b"' or 1=1-- "
 B64 = base64.b64encode(BREAK_OUT)
@@ -169,3 +172,39 @@ def test_plain(value):
 @pytest.mark.parametrize("value", [b"' or 1", b"1 or 1=1", b"$ne", b"../x", b"id;id", b"a" * 12, b"<b>"])
 def test_not_plain(value):
     assert not is_plain(value)
+
+
+PIECES = [
+    (b"some words, and more of them", True),
+    (b"a=1&b=2&copyright", True),
+    (b"a < b", True),
+    (b"https://shop.example/a/b?c=d#e", True),
+    (b'{"a": ["b c"]}', True),
+    (b"/a/b-c/d.html", True),
+    (b"a=1&lt", False),
+    (b"a%41", False),
+    (b"a=1+2", False),
+    (b"a\\x41", False),
+    (b"a\x00b", False),
+    ("’".encode(), False),
+    (b"<![CDATA[a]]>", False),
+    (B64, False),
+    (b"a=" + B64, False),
+    (b"data:text/plain;base64," + B64, False),
+]
+
+
+@pytest.mark.parametrize(("text", "is_so"), PIECES)
+def test_texts_that_hide_nothing_are_told(text: bytes, is_so: bool) -> None:
+    assert hides_nothing(text, text.lower(), Place.ARGUMENT) is is_so
+
+
+def test_what_hides_nothing_shows_only_pieces_of_itself() -> None:
+    texts = [value.text.encode() for values in variants() for value in values]
+    with suppress(FileNotFoundError):  # the corpus is no part of the repository
+        texts += [value.text.encode() for values in corpus() for value in values[::7]]
+    quiet = [text for text in texts if hides_nothing(text, text.lower(), Place.ARGUMENT)]
+    assert len(quiet) > len(texts) // 4
+    for text in quiet:
+        for view in ladder(text, Place.ARGUMENT):
+            assert view.text in text or view is VIEWS_LEFT_OUT

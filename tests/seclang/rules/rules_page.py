@@ -52,7 +52,8 @@ def page(engine: Engine) -> str:
 
 def _entry(rule: Rule, row: dict[str, Any]) -> str:
     assert rule.msg is not None
-    targets = ", ".join(_code(target.text) for target in rule.targets)
+    links = (rule, *rule.chain)
+    targets = ", then ".join(", ".join(_code(target.text) for target in link.targets) for link in links)
     left_out = "".join(f", not {_code(target.text.removeprefix('!'))}" for target in rule.exclusions)
     undone = ", ".join(_code(transformation.name) for transformation in rule.transformations)
     every = " (looked at after every step)" if rule.is_multi_match else ""
