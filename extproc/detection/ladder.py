@@ -42,6 +42,9 @@ STRUCTURE_LIMIT_BYTES = 65_536
 UNPACKED_LIMIT_BYTES = 65_536
 """What gzip in Base64 may unpack to; the rest is left out."""
 
+PADDING_MIN_BYTES = 256
+"""Of one letter at a text's beginning; shorter runs are shouting and lines drawn."""
+
 ENCODED_MIN_BYTES = 12
 """Shorter Base64 holds no attack: `' or 1=1` alone takes twelve."""
 
@@ -434,6 +437,11 @@ def hides_nothing(text: bytes, low: bytes, place: Place) -> bool:
 
 
 def _take_apart(text: bytes, depth: int, place: Place) -> list[Part]:
+    if text[8:16] == text[:1] * 8 and text[:1].isalnum():
+        # Letters to push the rest out of somebody's sight: what follows is a value.
+        rest = text.lstrip(text[:1])
+        if len(text) - len(rest) >= PADDING_MIN_BYTES:
+            return [("padding", rest.lstrip(), place)]
     if depth == NESTING or len(text) > STRUCTURE_LIMIT_BYTES:
         return []
     if place is Place.PATH and depth == 0:

@@ -6,8 +6,10 @@ one way and `.`, `//` and `;parameters` taken out of it. It is an attack when
 - it climbs (`../`, `..\`, `..;/`, `....//`) and arrives at a file that only the system or the app itself reads;
 - it climbs three folders or more and is all of the value: a link in a page or an import in a source file climbs less,
   or stands in a text, or ends in a file that a browser loads;
-- it is the absolute path of such a file, and all of the value: in a sentence it is a hint (people write about
-  `/etc/hosts`);
+- it climbs above the root (`/../`), or climbs with back slashes, or behind a name that no file system takes, or with a
+  sign behind the dots that some decoder takes for a slash: no link is written so;
+- it is the absolute path of such a file, and all of the value, or stands between sentences: in a sentence it is a hint
+  (people write about `/etc/hosts`);
 - it opens a stream where a name belongs (`php://filter/...`, `phar://`, `file:///...`).
 
 Two or more dots without a slash beside them are punctuation.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import re
 
 from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.standing import stands_alone
 
 WORDS_LIMIT = 64
 """Words of one text that have dots with slashes, a sensitive name or a scheme; more are not looked at."""
@@ -71,11 +74,31 @@ _ABSOLUTE = re.compile(
 )
 
 _BARE_NAME = re.compile(rb"(?:etc/(?:passwd|shadow)|proc/self|windows/(?:win\.ini|system32))(?:$|/)")
+_KEPT_INSIDE = re.compile(
+    rb"(?:[\w.-]{1,40}/){0,6}(?:web-inf/[a-z]|\.htpasswd$|\.ssh/[a-z]|\.aws/c|\.git/[a-z])|~[a-z]*/\.[a-z]"
+)
+"""As a whole value, by a relative name: what a server keeps to itself."""
 _PRIVATE = re.compile(
     rb"(?:[a-z]:)?/(?:(?:etc|proc|root|boot|usr/etc|var/(?:log|run|spool|lib|cache)|sys)/[a-z0-9_.-]|"
-    rb"\.(?:bash|ssh|ht|aws|git/|svn/|mysql_history|profile|sh_history|logout))"
+    rb"\.(?:bash|ssh|ht|aws|git/|svn/|mysql_history|profile|sh_history|logout|[sr]hosts|netrc|pgpass|npmrc|kube/|docker|"
+    rb"gnupg|vnc|env\b|viminfo|my\.cnf|subversion|hg/))"
 )
 """As a whole value: whatever lies there is no business of a client's. Paths of sites do begin so (`/etc/designs/`)."""
+
+_INSTALLED = re.compile(
+    rb"(?:[a-z]:)?/(?:usr|var|opt|srv|mnt|private|volumes|library|system|applications|data|bin|sbin|"
+    rb"program(?:[ ~_]?files|data)[^/]{0,8}|documents[ ]and[ ]settings|[wx]amp\w{0,3}|inetpub|apache\w{0,8}|"
+    rb"mysql\w{0,8}|php\w{0,4}|nginx)/(?:[^/]{1,60}/){0,8}"
+    rb"(?:[^/]{0,60}\.(?:conf|cnf|cfg|ini|log|errs?|pid|inc|key|pem|bak|sam)(?:\.[a-z0-9]{1,8})?"
+    rb"|_?(?:access|error|sys|auth|mail|web|ftp|cron)?[_-]?log(?:s|file|[._-]?[0-9])?|sam|security|system"
+    rb"|(?:[a-z]{1,6}-?)?ftpd|httpd|sshd|crond?|samba|named|web\.config|global\.asax?)/?$"
+)
+"""As a whole value: settings, logs and servers below the folders where systems install them."""
+
+_PADDING_MIN_BYTES = 256
+"""A name of a file has at most 255 bytes on every common file system: a longer segment is there to be cut off."""
+_PADDED_MAX_BYTES = 2048
+_PADDING_REST_BYTES = 32
 
 _STREAM = re.compile(
     rb"(?:php:/{0,2}(?:filter|input|memory|temp|stdin|fd|output)|(?:phar|expect|zip|rar|ogg|glob|zlib|compress\.zlib|"
@@ -92,12 +115,23 @@ _SERVED = re.compile(
 )
 """What a server runs or keeps to itself: an include takes it by a relative path, a page does not."""
 
+_WITH_BLANKS = re.compile(rb"(?<=[/\\])(?:program files(?: \(x86\))?|documents and settings)(?=[/\\])", re.IGNORECASE)
+"""The folders whose names hold blanks, which end a word elsewhere."""
 _BREAKS = re.compile(rb"[\s\"'<>|,`*&]+")
-_STEP = re.compile(rb"\.{2,}")
+_STEP = re.compile(rb"\.{2,}%?")
 _RESTLESS = re.compile(rb"/(?:\.?/)+")
 _PARAMETERS = re.compile(rb";[^/]*(?=/|$)")
 _ODD_STEP = re.compile(rb"\.\.[\x80-\xff]{1,4}")
-_ODD_SPELLING = re.compile(rb"(?:^|/)\.{3,}/|/\.\.//")
+_PRIVATE_USE_STEP = re.compile(rb"\.\.(?:\xee[\x80-\xbf]|\xef[\x80-\xa3])[\x80-\xbf]")
+"""Two dots and a character for private use, which code pages map as they like."""
+_ODD_SPELLING = re.compile(rb"(?:^|/)\.{3,}/|/\.\.//|\.\.//|\.\.%/")
+_ABOVE_ROOT = re.compile(rb"/+(?:\./)*\.{2,}/")
+_GOES_NOWHERE = re.compile(rb"[./]{0,4}(?:\./+){6,}")
+_DOTS_FIRST = re.compile(rb"\.{4,}(?=[a-z])")
+_SLASHLESS = re.compile(
+    rb"etc(?:passwd|shadow|hosts)|web-inf/?(?:web\.xml|classes|lib)|boot\.ini|win(?:dows|nt)(?:win\.ini|system32)|procself"
+)
+"""What is left of a path when a filter took its slashes away."""
 _LEADERS = re.compile(rb"/\.{6,}[^.\s]")
 _CODED = re.compile(rb"(?:0x|(?<=\.\.))(2e|2f|5c)")
 _CODED_BYTES = {b"2e": b".", b"2f": b"/", b"5c": b"/"}
@@ -109,11 +143,24 @@ _FOLDERS = b"etc proc root var usr opt home users dev boot sys library".split()
 _NAMES = frozenset(name + sign for name in _FOLDERS for sign in (b"/", b"\\", b";")) | frozenset(
     b"windows winnt boot.ini win.ini system.ini autoexec pagefile inetpub secrets .conf php.ini my.cnf my.ini "
     b"access.log access_log error.log error_log web-inf id_rsa .htpasswd .htaccess wp-config.php xampp "
-    b"/.bash /.ssh /.ht /.aws /.git/ /.svn/ /.mysql_history /.profile /.sh_history /.logout "
-    b"\\.bash \\.ssh \\.ht \\.aws \\.git \\.svn \\.mysql_history \\.profile \\.sh_history \\.logout".split()
+    b".bash .ssh/ .ssh\\ /.ht \\.ht .htpasswd .aws/ .aws\\ .git/ .git\\ .svn/ .svn\\ .mysql_history /.profile "
+    b".sh_history /.logout /.shosts /.rhosts /.netrc /.pgpass /.npmrc /.kube/ /.docker /.gnupg /.vnc /.env /.viminfo "
+    b"/.subversion /.hg/ ~/. srv/ mnt/ private/ volumes/ applications/ program data/ documents apache mysql php nginx "
+    b"bin/ /././ \\.\\.".split()
+)
+_PADDING = frozenset(bytes((letter,)) * 32 for letter in b"abcdefghijklmnopqrstuvwxyz0123456789")
+_SLASHLESS_NAMES = frozenset(
+    b"etcpasswd etcshadow etchosts web-inf boot.ini windowswin winnt windowssystem procself".split()
 )
 _STREAMS = frozenset(b"php: phar: expect: zip: rar: ogg: glob: zlib: compress. ssh2. netdoc: jar: data: file:".split())
-GATE = ((_CLIMBS,), (frozenset((b"/", b"\\")), _NAMES), (_STREAMS,))
+_SLASHES = frozenset((b"/", b"\\"))
+GATE = (
+    (_CLIMBS,),
+    (_SLASHES, _NAMES),
+    (_SLASHES, _PADDING),
+    (frozenset((b"....",)), _SLASHLESS_NAMES),
+    (_STREAMS,),
+)
 
 
 def detect(text: bytes, place: Place) -> Finding | None:
@@ -121,6 +168,8 @@ def detect(text: bytes, place: Place) -> Finding | None:
     best: Finding | None = None
     position = looked_at = 0
     size = len(text)
+    if (b"/" in text[:4] or b"\\" in text[:4]) and b" " in text[:16]:
+        text = _WITH_BLANKS.sub(lambda found: found[0].replace(b" ", b"_"), text)
     while position < size and looked_at < WORDS_LIMIT:
         gap = _BREAKS.search(text, position)
         end = gap.start() if gap else size
@@ -136,6 +185,8 @@ def detect(text: bytes, place: Place) -> Finding | None:
 
 def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
     word = text[start:end].lower().replace(b"\\", b"/")
+    if b"/" not in word and b".." not in word and b":" not in word and b"0x" not in word:
+        return None
     is_whole = not text[:start].strip(b" \t\r\n\"'") and not text[end:].strip(b" \t\r\n\"'\x00")
     is_disguised = b"..;/" in word
     is_coded = False
@@ -144,12 +195,15 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
         is_coded = plain != word
         is_disguised |= is_coded
         word = plain
-    if b".." in word and b"../" not in word and not word.isascii():
-        # Some decoder may see a slash in what follows the dots: four times the same is no accident.
-        odd = _ODD_STEP.findall(word)
-        if len(odd) > MANY_STEPS and len(set(odd)) <= 2:
-            word = _ODD_STEP.sub(b"../", word)
-            is_disguised = True
+    if b".." in word and not word.isascii():
+        plain = _PRIVATE_USE_STEP.sub(b"../", word)
+        if plain == word and b"../" not in word:
+            # Some decoder may see a slash in what follows the dots: four times the same is no accident.
+            odd = _ODD_STEP.findall(word)
+            if len(odd) > MANY_STEPS and len(set(odd)) <= 2:
+                plain = _ODD_STEP.sub(b"../", word)
+        is_disguised |= plain != word
+        word = plain
     stream = _STREAM.match(word)
     if stream is not None:
         return _stream(word, start, end, is_whole)
@@ -158,6 +212,7 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
         word = word[word.rfind(b"=", 0, word.find(b"/")) + 1 :]
     if b";" in word:
         word = _PARAMETERS.sub(b"", word)
+    raw = word
     is_odd = len(word) - len(word := _RESTLESS.sub(b"/", word)) > 3
     steps = highest = 0
     if b".." in word:
@@ -168,46 +223,79 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
                 steps += 1
             elif segment and segment != b".":
                 depth += 1
+                is_disguised |= len(segment) >= _PADDING_MIN_BYTES and b"/../" in word
             highest = min(highest, depth)
-        if is_whole and not steps and (is_coded or _LEADERS.match(word)):
+        if not steps and (is_coded or _LEADERS.match(word)) and (is_whole or stands_alone(text, start, end)):
             return Finding("path", 5, (start, end), "whole value", "dots that some decoder takes for steps", False)
+        dots = _DOTS_FIRST.match(word) if not steps else None
+        if dots is not None and _SLASHLESS.match(word, dots.end()) and (is_whole or stands_alone(text, start, end)):
+            return Finding("path", 5, (start, end), "whole value", "dots, then a file of the system", False)
         if b"/" not in word:
             return None
     bare = word.split(b"\x00", 1)[0].split(b"?", 1)[0].split(b"#", 1)[0]
     if steps:
-        is_odd = is_odd or _ODD_SPELLING.search(word) is not None
-        tail = bare[bare.rfind(b"../") + 2 :] if b"../" in bare else bare
-        target = _TARGET.search(tail)
-        if target is not None:
-            name = tail[target.start() : target.end()].strip(b"/").decode("latin-1")
-            return Finding("path", 8, (start, end), "path segment", f"{_climbs(steps)}, then {name}")
-        climbed = -highest
-        if is_disguised and climbed:
-            return Finding("path", 6, (start, end), "path segment", f"{_climbs(steps)}, disguised")
-        if climbed >= MANY_STEPS or (is_whole and steps >= MANY_STEPS):
-            if (
-                not is_whole
-                and word[:1] in b"./"
-                and text[max(start - 1, 0)] not in b"\"'`"
-                and not _LOADED.search(bare)
-            ):
-                return Finding("path", 5, (start, end), "word", f"{_climbs(steps)} in a text", False)
-            if _LOADED.search(bare) or not is_whole:
-                return Finding("path", 4, (start, end), "path segment", f"{_climbs(steps)} to nothing known", False)
-            return Finding("path", 6, (start, end), "path segment", _climbs(steps))
-        leaves_root = word.startswith(b"/") or _SERVED.search(bare) is not None
-        if is_whole and climbed and (steps == 2 or is_odd or leaves_root) and not _LOADED.search(bare):
-            return Finding("path", 5, (start, end), "path segment", _climbs(steps), False)
-        return Finding("path", 3, (start, end), "path segment", _climbs(steps), False)
+        return _climbing(text, start, end, (raw, word, bare), (steps, -highest), (is_whole, is_disguised, is_odd))
     target = _ABSOLUTE.match(bare if not _BARE_NAME.match(bare) else b"/" + bare)
     if target is not None:
         reason = "absolute path of a file of the system"
         if is_whole:
             return Finding("path", 6, (start, end), "whole value", reason)
+        if stands_alone(text, start, end):
+            return Finding("path", 5, (start, end), "between sentences", reason, False)
         return Finding("path", 4, (start, end), "word", reason, False)
-    if is_whole and place is not Place.PATH and _PRIVATE.match(bare):
-        return Finding("path", 5, (start, end), "whole value", "absolute path below a folder of the system")
+    if place is Place.PATH:
+        return None
+    if _PRIVATE.match(bare) or _INSTALLED.match(bare):
+        if is_whole or stands_alone(text, start, end):
+            return Finding("path", 5, (start, end), "whole value", "absolute path below a folder of the system")
+        return None
+    if is_whole and _KEPT_INSIDE.match(bare):
+        return Finding("path", 5, (start, end), "whole value", "a file that servers keep to themselves")
+    if (_GOES_NOWHERE.match(raw) or _is_padded(raw)) and (is_whole or stands_alone(text, start, end)):
+        return Finding("path", 5, (start, end), "whole value", "a path made to be cut off", False)
     return None
+
+
+def _is_padded(word: bytes) -> bool:
+    """Does it begin with a name of one letter, longer than any file system takes?"""
+    if not _PADDING_MIN_BYTES < len(word) <= _PADDED_MAX_BYTES or word[:1] != b"/":
+        return False
+    return len(word.replace(word[1:2], b"")) <= _PADDING_REST_BYTES and word[1:2].isalnum()
+
+
+def _climbing(
+    text: bytes, start: int, end: int, words: tuple[bytes, bytes, bytes], climb: tuple[int, int],
+    marks: tuple[bool, bool, bool],
+) -> Finding | None:  # fmt: skip
+    """How much a path with steps up counts: (as it came, normalised, without arguments), (steps, folders climbed)."""
+    raw, word, bare = words
+    steps, climbed = climb
+    is_whole, is_disguised, is_odd = marks
+    is_odd = is_odd or _ODD_SPELLING.search(word) is not None or b"..//" in raw
+    tail = bare[bare.rfind(b"../") + 2 :] if b"../" in bare else bare
+    target = _TARGET.search(tail)
+    if target is not None:
+        name = tail[target.start() : target.end()].strip(b"/").decode("latin-1")
+        return Finding("path", 8, (start, end), "path segment", f"{_climbs(steps)}, then {name}")
+    if is_disguised and (climbed or is_whole or stands_alone(text, start, end)):
+        return Finding("path", 6, (start, end), "path segment", f"{_climbs(steps)}, disguised")
+    is_loaded = _LOADED.search(bare) is not None
+    if climbed >= MANY_STEPS or (is_whole and steps >= MANY_STEPS):
+        if not is_whole and word[:1] in b"./" and text[max(start - 1, 0)] not in b"\"'`" and not is_loaded:
+            return Finding("path", 5, (start, end), "word", f"{_climbs(steps)} in a text", False)
+        if is_loaded or not is_whole:
+            return Finding("path", 4, (start, end), "path segment", f"{_climbs(steps)} to nothing known", False)
+        return Finding("path", 6, (start, end), "path segment", _climbs(steps))
+    if climbed and not is_loaded:
+        leaves_root = word.startswith(b"/") or _SERVED.search(bare) is not None
+        is_back = text[start : start + 3] == b"..\\"
+        if is_whole and (steps == 2 or is_odd or leaves_root or is_back):
+            return Finding("path", 5, (start, end), "path segment", _climbs(steps), False)
+        if _ABOVE_ROOT.match(raw) and (start == 0 or text[start - 1 : start] in b" \t"):
+            return Finding("path", 5, (start, end), "word", f"{_climbs(steps)} from the root, in a text", False)
+        if (steps == 2 or is_odd or leaves_root) and stands_alone(text, start, end):
+            return Finding("path", 5, (start, end), "between sentences", _climbs(steps), False)
+    return Finding("path", 3, (start, end), "path segment", _climbs(steps), False)
 
 
 def _climbs(steps: int) -> str:

@@ -13,6 +13,7 @@ from extproc.detection.contract import Place
 from extproc.detection.ladder import (
     ENCODED_MIN_BYTES,
     NESTING,
+    PADDING_MIN_BYTES,
     ROUNDS,
     STRUCTURE_LIMIT_BYTES,
     UNPACKED_LIMIT_BYTES,
@@ -155,6 +156,14 @@ def test_large_texts_are_not_taken_apart():
 def test_gzip_unpacks_to_a_limit():
     packed = base64.b64encode(gzip.compress(b"<" * (UNPACKED_LIMIT_BYTES + 1), mtime=0))
     assert max(len(view.text) for view in ladder(packed, Place.ARGUMENT)) == UNPACKED_LIMIT_BYTES
+
+
+def test_letters_before_a_payload_are_padding():
+    def padded(size: int) -> list[bytes]:
+        return [view.text for view in ladder(b"a" * size + b" " + BREAK_OUT, Place.ARGUMENT)]
+
+    assert BREAK_OUT in padded(PADDING_MIN_BYTES)
+    assert BREAK_OUT not in padded(PADDING_MIN_BYTES - 1)
 
 
 def test_short_base64_is_a_word():
