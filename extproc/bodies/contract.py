@@ -46,6 +46,8 @@ class ParsedBody:
     `args` become ARGS_POST in this order, duplicates kept. `part_headers` are
     MULTIPART_PART_HEADERS: (part name, whole header line). `flags` are variables by their
     ModSecurity name (`MULTIPART_STRICT_ERROR`, `MULTIPART_UNMATCHED_BOUNDARY`, ...) → number.
+    `readings` are further readings of arguments, by the charset or the transfer encoding of their part,
+    and `unreadable` says why one could not be made: for rules that look at what an app may make of a body.
     `error` fills REQBODY_ERROR_MSG; empty is fine. `partly` is the fixed word of the limit that
     was passed (`arguments-limit`), None if the whole body was seen.
     """
@@ -58,6 +60,8 @@ class ParsedBody:
     xml_text: list[bytes] = field(default_factory=list)  # XML:/*
     xml_attributes: list[bytes] = field(default_factory=list)  # XML://@*
     xml_leaves: list[tuple[bytes, bytes]] = field(default_factory=list)  # (element or @attribute, text)
+    readings: list[tuple[bytes, bytes]] = field(default_factory=list)
+    unreadable: bytes = b""
     flags: dict[str, int] = field(default_factory=dict)
     error: bytes = b""
     partly: str | None = None

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from extproc.bodies.boundary import find_boundary
+from extproc.bodies.charset import readings_of
 from extproc.bodies.contract import BodySteps, File, Limits, ParsedBody
 from extproc.bodies.disposition import Disposition, parse_disposition
 
@@ -63,6 +64,8 @@ class _Part:
 
     headers: list[bytes] = field(default_factory=list)
     content: bytes = b""
+    content_type: bytes = b""
+    transfer_encoding: bytes = b""
     is_invalid: bool = False
 
 
@@ -183,7 +186,7 @@ class _Reader:
         if self.parts > self.limits.multipart_parts:
             self.stop_at_parts()
         part = self.read_part(start, end, is_last)
-        disposition, content_type = self.describe(part)
+        disposition = self.describe(part)
         name = disposition.names[0] if disposition.names else b""
         self.parsed.multipart_names += disposition.names
         self.parsed.part_headers += [(name, line) for line in part.headers]
@@ -195,8 +198,14 @@ class _Reader:
         if part.is_invalid or not disposition.is_file:
             for text in dict.fromkeys((name, *disposition.names[-1:])):  # the application takes the first or the last
                 self.add_argument(text, part.content)
-        if content_type.lower().startswith(b"multipart/"):
-            yield from self.read_nested(part.content, content_type, name)
+            if part.transfer_encoding or b"charset" in part.content_type.lower():
+                for reading, why in readings_of(part.content, part.content_type, part.transfer_encoding):
+                    self.parsed.unreadable = self.parsed.unreadable or why
+                    if reading:
+                        self.parsed.readings.append((name, reading))
+                yield
+        if part.content_type.lower().startswith(b"multipart/"):
+            yield from self.read_nested(part.content, part.content_type, name)
         return name
 
     def stop_at_parts(self) -> NoReturn:
@@ -245,10 +254,9 @@ class _Reader:
             part.content = body[position : end - 1].removesuffix(b"\r")
         return part
 
-    def describe(self, part: _Part) -> tuple[Disposition, bytes]:
-        """What the headers say: disposition and content type. Sets what is wrong with them."""
+    def describe(self, part: _Part) -> Disposition:
+        """What the headers say: disposition, and the part's types. Sets what is wrong with them."""
         merged = Disposition()
-        content_type = b""
         seen = 0
         for line in part.headers:
             name, colon, value = line.partition(b":")
@@ -272,10 +280,12 @@ class _Reader:
                 if one.has_invalid_quoting:
                     self.parsed.flags["MULTIPART_INVALID_QUOTING"] = 1
             elif word == b"content-type":
-                content_type = content_type or value.strip()
+                part.content_type = part.content_type or value.strip()
+            elif word == b"content-transfer-encoding":
+                part.transfer_encoding = part.transfer_encoding or value.strip()
         if seen != 1 or len(merged.names) != 1 or not merged.names[0]:
             part.is_invalid = True
-        return merged, content_type
+        return merged
 
     def read_nested(self, content: bytes, content_type: bytes, name: bytes) -> Generator[None, None, None]:
         """The parts of a part that declares itself multipart, one level deep, under the outer name where they
@@ -293,5 +303,7 @@ class _Reader:
             self.parsed.files += [File(file.field or name, file.name, file.size) for file in found.files]
             self.parsed.part_headers += [(text or name, line) for text, line in found.part_headers]
             self.parsed.multipart_names += found.multipart_names
+            self.parsed.readings += [(text or name, reading) for text, reading in found.readings]
+            self.parsed.unreadable = self.parsed.unreadable or found.unreadable
             for text, value in found.args:
                 self.add_argument(text or name, value)

@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 
 from extproc.actions.control import Control, CoversKey
 from extproc.actions.setvar import SetVar, parse_number
+from extproc.bodies.charset import FIELD, read_by_charset
 from extproc.bodies.contract import ParsedBody
 from extproc.bodies.decompress import decompress_steps
 from extproc.bodies.registry import PROCESSORS
@@ -115,6 +116,7 @@ class Transaction:
         self.is_body_read = self.bodies.is_request_read
         self.is_response_read = self.bodies.is_response_read
         self.processor: str = ""
+        self.content_type: bytes = b""
         self.parsed: ParsedBody = ParsedBody()
         self.response: ResponseHead | None = None
         self.response_headers: Pairs = []
@@ -145,6 +147,7 @@ class Transaction:
         for key, value in headers:
             if key == b"content-type":
                 self.processor = processor_for(value, b"")
+                self.content_type = value
                 break
 
     def govern(self, bodies: BodySettings, terms: Terms, removals: tuple[Removal, ...]) -> None:
@@ -316,7 +319,7 @@ class Transaction:
             self.processor = sniff(body)
         processor = PROCESSORS.get(self.processor)
         if processor is not None and body:
-            content_type = next((value for key, value in self.request_headers if key == b"content-type"), b"")
+            content_type = self.content_type
             self.parsed = yield from paced(processor(body, content_type, self.bodies.limits), deadline)
             self.flags.update(self.parsed.flags)
             if self.parsed.partly:
@@ -337,12 +340,30 @@ class Transaction:
             if self.parsed.error and self.processor != "URLENCODED":
                 # What the parser gave up on is shown to the rules as it is.
                 self.is_body_forced = True
+        if body and self.bodies.is_type_guessed:
+            yield from self._read_otherwise(body, bool(error), deadline)
         if is_cut and self.bodies.is_cut_forgiven:
             # What the parser found before the cut stands; the cut itself is nobody's fault.
             for name in self.parsed.flags:
                 self.flags.pop(name, None)
             self.parsed.error = b""
             self.is_body_forced = True
+
+    def _read_otherwise(self, body: bytes, is_broken: bool, deadline: Deadline) -> Work:
+        """What apps make of a body that honour charsets and the transfer encodings of parts.
+
+        `is_broken`: it could not be unpacked, which no other reading cures.
+        """
+        parsed = self.parsed
+        parsed.args += parsed.readings
+        parsed.error = parsed.error or parsed.unreadable
+        if b"charset" in self.content_type.lower() or any(name == FIELD for name, _ in parsed.args):
+            more = yield from paced(read_by_charset(body, self.content_type, parsed, self.bodies.limits), deadline)
+            parsed.args += more.args
+            if more.processor in ("JSON", "XML") and not is_broken and parsed.partly is None:
+                # It is sound as its label says; that its bytes alone are not is nobody's fault.
+                parsed.error = b""
+            parsed.error = parsed.error or more.error
 
     def _exceed(self, reason: str) -> None:
         """The body is larger than what is looked at: refused, or looked at in part (SecRequestBodyLimitAction)."""

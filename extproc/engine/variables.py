@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote_to_bytes
 
+from extproc.bodies.charset import read_pairs
 from extproc.bodies.cookies import parse_cookies
 from extproc.bodies.urlencoded import count_arguments, decode, parse_arguments
 
@@ -88,6 +89,8 @@ def _args_get(tx: Transaction) -> Pairs:
         name, _, value = query.split(settings.argument_separator, limit)[limit].partition(b"=")
         pairs.append((decode(name)[0], decode(value)[0]))
         tx.note_partly("arguments-limit")
+    if settings.is_type_guessed and b"charset" in tx.content_type.lower():
+        pairs += read_pairs(pairs, tx.content_type)
     return list(pairs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from extproc.bodies import json_body as json_module
 from extproc.bodies.boundary import find_boundary
+from extproc.bodies.charset import CODECS, codecs_of, read_by_charset, read_pairs
 from extproc.bodies.contract import BodySteps, Limits, ParsedBody
 from extproc.bodies.cookies import parse_cookies
 from extproc.bodies.decompress import DECODERS, decompress
@@ -101,6 +102,23 @@ def multipart(data: bytes) -> None:
 def xml_body(data: bytes) -> None:
     parsed = check("XML", data, b"text/xml")
     assert len(parsed.xml_leaves) <= 2 * SMALL.xml_nodes
+
+
+CHARSETS = (*sorted(CODECS), "utf-8", "x", "utf-7; charset=ibm037")
+
+
+def charset(data: bytes) -> None:
+    """A body of each kind as another charset says it: never an exception, the limits hold once more."""
+    source = Source(data)
+    name, label = source.pick(("URLENCODED", "JSON", "XML", "MULTIPART")), source.pick(CHARSETS)
+    content_type = f"a/b; charset={label}; boundary=XX".encode()
+    body = source.rest()
+    parsed = finish(PROCESSORS[name](body, content_type, SMALL))
+    found = finish(read_by_charset(body, content_type, parsed, SMALL))
+    assert all(type(part) is bytes for pair in found.args for part in pair)
+    codecs = len({codec for one in label.split("; charset=") for codec in codecs_of(one) or ()})
+    assert len(found.args) <= codecs * (3 * SMALL.arguments + 2 * SMALL.xml_nodes + 1)
+    assert len(read_pairs(parsed.args, content_type)) == codecs * len(parsed.args)
 
 
 GRPC_TYPES = (b"application/grpc", b"application/grpc+json", b"application/grpc-web-text", b"application/connect+proto")

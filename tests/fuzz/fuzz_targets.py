@@ -12,6 +12,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "json": fuzz_bodies.json_body,
     "multipart": fuzz_bodies.multipart,
     "xml": fuzz_bodies.xml_body,
+    "charset": fuzz_bodies.charset,
     "grpc": fuzz_bodies.grpc,
     "protobuf": fuzz_bodies.protobuf,
     "decompression": fuzz_bodies.decompression,
