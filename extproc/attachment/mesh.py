@@ -20,6 +20,11 @@ PROXY_VERSIONS = r"^1\.(2[4-9]|3\d)"
 """Of istio-proxy, for which the filter was checked; others stay as they are, and unprotected."""
 
 
+TUNNELLED = "main_internal"
+"""Istio's listener for what came through an HBONE tunnel: all traffic of a waypoint, and of a sidecar what ztunnels and
+waypoints send. istiod makes it beside `virtualInbound` where a mesh has both kinds."""
+
+
 def pair_parts(engine: str = f"127.0.0.1:{GRPC_PORT}") -> tuple[dict[str, Any], dict[str, Any]]:
     """(ext_proc filter, cluster of the engine), as the pair's own Envoy has them with default settings."""
     defaults = Config()
@@ -47,9 +52,7 @@ def envoy_filter(name: str, namespace: str = "", selector: dict[str, str] | None
     default: the label that `attach` sets. Source: istiod's rules for EnvoyFilter, networking.istio.io/v1alpha3.
     """
     ext_proc, cluster = pair_parts()
-    manager = "envoy.filters.network.http_connection_manager"
     inbound = {"context": "SIDECAR_INBOUND", "proxy": {"proxyVersion": PROXY_VERSIONS}}
-    listener = {"name": "virtualInbound"}
     metadata: dict[str, Any] = {"name": name, "labels": dict(MANAGED_LABELS)}
     if namespace:
         metadata["namespace"] = namespace
@@ -66,57 +69,53 @@ def envoy_filter(name: str, namespace: str = "", selector: dict[str, str] | None
                     "match": inbound,
                     "patch": {"operation": "ADD", "value": cluster},
                 },
-                {
-                    "applyTo": "LISTENER",
-                    "match": {**inbound, "listener": listener},
-                    "patch": {
-                        "operation": "MERGE",
-                        "value": {"per_connection_buffer_limit_bytes": Config().body_limit},
-                    },
-                },
-                {
-                    "applyTo": "NETWORK_FILTER",
-                    "match": {**inbound, "listener": {**listener, "filterChain": {"filter": {"name": manager}}}},
-                    "patch": {
-                        "operation": "MERGE",
-                        "value": {
-                            "typed_config": {
-                                "@type": "type.googleapis.com/envoy.extensions.filters.network."
-                                "http_connection_manager.v3.HttpConnectionManager",
-                                # What only Envoy and the engine may say is not believed from outside.
-                                "early_header_mutation_extensions": [_strip()],
-                            }
-                        },
-                    },
-                },
-                {
-                    "applyTo": "HTTP_FILTER",
-                    "match": {
-                        **inbound,
-                        "listener": {
-                            **listener,
-                            "filterChain": {
-                                "filter": {"name": manager, "subFilter": {"name": "envoy.filters.http.router"}}
-                            },
-                        },
-                    },
-                    "patch": {"operation": "INSERT_BEFORE", "value": ext_proc},
-                },
+                *_patches("virtualInbound", inbound, ext_proc),
+                *_patches(TUNNELLED, inbound, ext_proc),
             ],
         },
     }
+
+
+def _patches(listener: str, match: dict[str, Any], ext_proc: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of one of Istio's inbound listeners: the body limit, headers that are not believed, and the filter."""
+    name = "envoy.filters.network.http_connection_manager"
+    router = {"name": "envoy.filters.http.router"}
+    changed: tuple[tuple[str, dict[str, Any], str, dict[str, Any]], ...] = (
+        ("LISTENER", {}, "MERGE", {"per_connection_buffer_limit_bytes": Config().body_limit}),
+        (
+            "NETWORK_FILTER",
+            {"filterChain": {"filter": {"name": name}}},
+            "MERGE",
+            {
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network."
+                    "http_connection_manager.v3.HttpConnectionManager",
+                    # What only Envoy and the engine may say is not believed from outside.
+                    "early_header_mutation_extensions": [_strip()],
+                }
+            },
+        ),
+        ("HTTP_FILTER", {"filterChain": {"filter": {"name": name, "subFilter": router}}}, "INSERT_BEFORE", ext_proc),
+    )
+    return [
+        {
+            "applyTo": where,
+            "match": {**match, "listener": {"name": listener, **inside}},
+            "patch": {"operation": operation, "value": value},
+        }
+        for where, inside, operation, value in changed
+    ]
 
 
 def waypoint_filter(name: str, namespace: str, gateway: str, engine: str) -> dict[str, Any]:
     """Istio ambient: the waypoint asks a shared engine, the Service `engine` (NAME.NAMESPACE.svc.cluster.local).
 
     A waypoint's listeners are patched as inbound ones; `workloadSelector` means nothing there, `targetRefs` does. The
-    cluster is Istio's own for that Service, made because the annotation names it.
+    cluster is Istio's own for that Service, made because the annotation names it. The listener is named, for without a
+    name the one that takes the tunnels apart would ask the engine about each CONNECT as well.
     """
     ext_proc, _ = pair_parts()
     ext_proc["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"] = f"outbound|{GRPC_PORT}||{engine}"
-    manager = {"name": "envoy.filters.network.http_connection_manager"}
-    found = {"filter": {**manager, "subFilter": {"name": "envoy.filters.http.router"}}}
     annotations = {"envoyfilter.istio.io/referenced-services": engine}
     return {
         "apiVersion": "networking.istio.io/v1alpha3",
@@ -129,13 +128,7 @@ def waypoint_filter(name: str, namespace: str, gateway: str, engine: str) -> dic
         },
         "spec": {
             "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway}],
-            "configPatches": [
-                {
-                    "applyTo": "HTTP_FILTER",
-                    "match": {"context": "SIDECAR_INBOUND", "listener": {"filterChain": found}},
-                    "patch": {"operation": "INSERT_BEFORE", "value": ext_proc},
-                },
-            ],
+            "configPatches": _patches(TUNNELLED, {"context": "SIDECAR_INBOUND"}, ext_proc),
         },
     }
 

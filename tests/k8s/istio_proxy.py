@@ -1,8 +1,10 @@
-"""What istiod makes of an EnvoyFilter for a sidecar: a small inbound listener of our own, patched by its rules.
+"""What istiod makes of an EnvoyFilter: inbound listeners of our own as its sidecars and waypoints have them, patched.
 
-The fixture has the chains that a sidecar has: one per declared port, and the catch-all for the rest, each with an HTTP
-connection manager and the router. Only the operations that our filter uses are known; another one is an error.
-Source: istiod's documentation of EnvoyFilter; behaviour that differs from it is not claimed.
+The fixture has the listeners that a sidecar has in a mesh with ambient parts: `virtualInbound`, `connect_terminate`,
+which takes tunnels apart, and `main_internal`, which gets what was in them; each with a chain per declared port and the
+catch-all for the rest. A waypoint has the last two. Connection managers are set as istiod sets them where nobody
+configured anything. Only the operations that our filters use are known; another one is an error.
+Source: istiod's documentation of EnvoyFilter, and its source of August 2026; behaviour that differs is not claimed.
 """
 
 from __future__ import annotations
@@ -13,45 +15,106 @@ from typing import Any
 Tree = dict[str, Any]
 
 MANAGER = "envoy.filters.network.http_connection_manager"
+MANAGER_TYPE = "HttpConnectionManager"
 ROUTER = "envoy.filters.http.router"
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
-INBOUND_PORT = 15006
+INBOUND_PORT, TUNNEL_PORT = 15006, 15008
 PROXY_VERSION = "1.32.0"
+PASSTHROUGH = "InboundPassthroughCluster"
 
 
-def _chain(name: str, port: int | None) -> Tree:
-    cluster = f"inbound|{port}||" if port else "InboundPassthroughCluster"
-    manager = {
-        "@type": f"{EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": f"inbound_0.0.0.0_{port or 0}",
-        "use_remote_address": False,
-        "normalize_path": True,
-        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
-        "upgrade_configs": [{"upgrade_type": "websocket"}],
-        "route_config": {
-            "name": cluster,
-            "validate_clusters": False,
-            "virtual_hosts": [
+def _filter(name: str, kind: str, **settings: Any) -> Tree:
+    return {"name": name, "typed_config": {"@type": f"{EXTENSIONS}.{kind}", **settings}}
+
+
+def _router() -> Tree:
+    return _filter(ROUTER, "filters.http.router.v3.Router")
+
+
+def _manager(stat_prefix: str, routes: list[Tree], **settings: Any) -> Tree:
+    hosts = [{"name": "inbound|http|0", "domains": ["*"], "routes": routes}]
+    return _filter(
+        MANAGER,
+        f"filters.network.http_connection_manager.v3.{MANAGER_TYPE}",
+        stat_prefix=stat_prefix,
+        server_name="istio-envoy",
+        use_remote_address=False,
+        stream_idle_timeout="0s",
+        route_config={"name": stat_prefix, "validate_clusters": False, "virtual_hosts": hosts},
+        http_filters=[_router()],
+        **settings,
+    )
+
+
+def _http_chain(name: str, port: int | None, cluster: str, *, is_tunnelled: bool = False) -> Tree:
+    routes = [{"name": "default", "match": {"prefix": "/"}, "route": {"cluster": cluster, "timeout": "0s"}}]
+    manager = _manager(
+        f"inbound_0.0.0.0_{port or 0}",
+        routes,
+        normalize_path=True,
+        path_with_escaped_slashes_action="KEEP_UNCHANGED",
+        upgrade_configs=[{"upgrade_type": "websocket"}],
+    )
+    match: Tree = {} if is_tunnelled else {"transport_protocol": "raw_buffer"}
+    if port:
+        match["destination_port"] = port
+    return {"name": name, "filter_chain_match": match, "filters": [manager]}
+
+
+def _original_dst() -> Tree:
+    return _filter("envoy.filters.listener.original_dst", "filters.listener.original_dst.v3.OriginalDst")
+
+
+def _socket(port: int) -> Tree:
+    return {"socket_address": {"address": "0.0.0.0", "port_value": port}}
+
+
+def _tunnel_listeners(chains: list[Tree]) -> list[Tree]:
+    route = {
+        "match": {"connect_matcher": {}},
+        "route": {"cluster": "main_internal", "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]},
+    }
+    options = {"allow_connect": True, "max_concurrent_streams": 100}
+    terminate = _manager(
+        "connect_terminate", [route], upgrade_configs=[{"upgrade_type": "CONNECT"}], http2_protocol_options=options
+    )
+    return [
+        {
+            "name": "connect_terminate",
+            "address": _socket(TUNNEL_PORT),
+            "filter_chains": [{"name": "default", "filters": [terminate]}],
+        },
+        {
+            "name": "main_internal",
+            "internal_listener": {},
+            "listener_filters": [_original_dst()],
+            "filter_chains": chains,
+        },
+    ]
+
+
+def _bootstrap(node: str, listeners: list[Tree], clusters: list[Tree]) -> Tree:
+    internal = {
+        "name": "main_internal",
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": "main_internal",
+            "endpoints": [
                 {
-                    "name": "inbound|http|0",
-                    "domains": ["*"],
-                    "routes": [
-                        {"name": "default", "match": {"prefix": "/"}, "route": {"cluster": cluster, "timeout": "0s"}}
-                    ],
+                    "lb_endpoints": [
+                        {"endpoint": {"address": {"envoy_internal_address": {"server_listener_name": "main_internal"}}}}
+                    ]
                 }
             ],
         },
-        "http_filters": [
-            {
-                "name": ROUTER,
-                "typed_config": {"@type": f"{EXTENSIONS}.filters.http.router.v3.Router"},
-            }
-        ],
     }
-    match: Tree = {"transport_protocol": "raw_buffer"}
-    if port:
-        match["destination_port"] = port
-    return {"name": name, "filter_chain_match": match, "filters": [{"name": MANAGER, "typed_config": manager}]}
+    return {
+        "node": {"id": f"{node}~test", "cluster": "test"},
+        "bootstrap_extensions": [
+            _filter("envoy.bootstrap.internal_listener", "bootstrap.internal_listener.v3.InternalListener")
+        ],
+        "static_resources": {"listeners": listeners, "clusters": [*clusters, internal]},
+    }
 
 
 def sidecar(declared_port: int) -> Tree:
@@ -67,32 +130,35 @@ def sidecar(declared_port: int) -> Tree:
             "upstream_bind_config": {"source_address": {"address": "127.0.0.6", "port_value": 0}},
         }
 
-    return {
-        "node": {"id": "sidecar~test", "cluster": "test"},
-        "static_resources": {
-            "listeners": [
-                {
-                    "name": "virtualInbound",
-                    "address": {"socket_address": {"address": "0.0.0.0", "port_value": INBOUND_PORT}},
-                    "use_original_dst": False,
-                    "listener_filters": [
-                        {
-                            "name": "envoy.filters.listener.original_dst",
-                            "typed_config": {
-                                "@type": "type.googleapis.com/"
-                                "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"
-                            },
-                        }
-                    ],
-                    "filter_chains": [
-                        _chain(f"0.0.0.0_{declared_port}", declared_port),
-                        _chain("virtualInbound-catchall-http", None),
-                    ],
-                }
-            ],
-            "clusters": [passthrough(f"inbound|{declared_port}||"), passthrough("InboundPassthroughCluster")],
-        },
+    declared = f"inbound|{declared_port}||"
+
+    def chains(*, is_tunnelled: bool = False) -> list[Tree]:
+        return [
+            _http_chain(f"0.0.0.0_{declared_port}", declared_port, declared, is_tunnelled=is_tunnelled),
+            _http_chain("virtualInbound-catchall-http", None, PASSTHROUGH, is_tunnelled=is_tunnelled),
+        ]
+
+    inbound = {
+        "name": "virtualInbound",
+        "address": _socket(INBOUND_PORT),
+        "use_original_dst": False,
+        "listener_filters": [_original_dst()],
+        "filter_chains": chains(),
     }
+    listeners = [inbound, *_tunnel_listeners(chains(is_tunnelled=True))]
+    return _bootstrap("sidecar", listeners, [passthrough(declared), passthrough(PASSTHROUGH)])
+
+
+def waypoint(service: Tree, engine: Tree) -> Tree:
+    """Bootstrap of a waypoint with one HTTP service; `service` and `engine` are istiod's clusters of them."""
+    chain = _http_chain("inbound-vip|80|http|hello", None, service["name"], is_tunnelled=True)
+    return _bootstrap("waypoint", _tunnel_listeners([chain]), [service, engine])
+
+
+def managers(bootstrap: Tree, listener: str) -> list[Tree]:
+    """Settings of the connection managers of a listener, in the order of its chains."""
+    (found,) = [one for one in bootstrap["static_resources"]["listeners"] if one["name"] == listener]
+    return [chain["filters"][0]["typed_config"] for chain in found["filter_chains"]]
 
 
 def apply(bootstrap: Tree, envoy_filter: Tree) -> Tree:
@@ -102,13 +168,13 @@ def apply(bootstrap: Tree, envoy_filter: Tree) -> Tree:
     for patch in envoy_filter["spec"]["configPatches"]:
         match, change = patch["match"], patch["patch"]
         if match["context"] != "SIDECAR_INBOUND":
-            raise ValueError(f"context {match['context']} is not a sidecar's inbound side")
+            raise ValueError(f"context {match['context']} is not an inbound side")
         if patch["applyTo"] == "CLUSTER" and change["operation"] == "ADD":
             resources["clusters"].append(copy.deepcopy(change["value"]))
             continue
         for listener in resources["listeners"]:
             wanted = match["listener"]
-            if wanted["name"] != listener["name"]:
+            if wanted.get("name", listener["name"]) != listener["name"]:
                 continue
             if patch["applyTo"] == "LISTENER" and change["operation"] == "MERGE":
                 _merge(listener, change["value"])
@@ -117,7 +183,7 @@ def apply(bootstrap: Tree, envoy_filter: Tree) -> Tree:
             chains = [
                 chain
                 for chain in listener["filter_chains"]
-                if wanted.get("portNumber") in (None, chain["filter_chain_match"].get("destination_port"))
+                if wanted.get("portNumber") in (None, chain.get("filter_chain_match", {}).get("destination_port"))
             ]
             for chain in chains:
                 _patch_chain(chain, patch)

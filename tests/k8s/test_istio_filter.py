@@ -20,11 +20,12 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from istio_proxy import INBOUND_PORT, PROXY_VERSION, apply, sidecar
+from istio_proxy import INBOUND_PORT, PROXY_VERSION, apply, managers, sidecar, waypoint
 from manifests import PROGRAMS, REPO
 from pod_network import PodNetwork
 
 from extproc.attachment.manifests import Manifests
+from extproc.attachment.mesh import waypoint_filter
 from extproc.attachment.settings import AttachSettings
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(180)]
@@ -51,25 +52,47 @@ def envoy_binary() -> Path:
     return next((PROGRAMS.parent / "lib").glob("python3*/site-packages/envoy/_bin/envoy"))
 
 
-def managers(bootstrap: dict) -> Iterator[dict]:
-    for listener in bootstrap["static_resources"]["listeners"]:
-        for chain in listener["filter_chains"]:
-            yield chain["filters"][0]["typed_config"]
+LISTENERS = ("virtualInbound", "main_internal")
+
+
+def guarded(bootstrap: dict) -> list[dict]:
+    return [manager for name in LISTENERS for manager in managers(bootstrap, name)]
 
 
 def test_every_chain_gets_the_filter_right_before_the_router() -> None:
-    chains = list(managers(patched()))
-    assert len(chains) == 2
+    """What comes through a tunnel as well: ztunnels and waypoints send it past `virtualInbound`."""
+    chains = guarded(patched())
+    assert len(chains) == 4
     for manager in chains:
         names = [one["name"] for one in manager["http_filters"]]
         assert names == ["extproc.ext_proc", "envoy.filters.http.router"]
 
 
+def patched_waypoint() -> dict:
+    engine = "extproc-engine.extproc-system.svc.cluster.local"
+    clusters = [{"name": name, "type": "STATIC"} for name in ("inbound-vip|80||hello", f"outbound|9002||{engine}")]
+    return dict(apply(waypoint(*clusters), waypoint_filter("extproc", "default", "waypoint", engine)))
+
+
+def test_a_waypoint_asks_about_requests_and_not_about_tunnels() -> None:
+    bootstrap = patched_waypoint()
+    (manager,) = managers(bootstrap, "main_internal")
+    assert [one["name"] for one in manager["http_filters"]] == ["extproc.ext_proc", "envoy.filters.http.router"]
+    assert "early_header_mutation_extensions" in manager
+
+
+@pytest.mark.parametrize("bootstrap", [patched(), patched_waypoint()], ids=["sidecar", "waypoint"])
+def test_tunnels_are_left_alone(bootstrap: dict) -> None:
+    (manager,) = managers(bootstrap, "connect_terminate")
+    assert [one["name"] for one in manager["http_filters"]] == ["envoy.filters.http.router"]
+    assert "early_header_mutation_extensions" not in manager
+
+
 def test_the_filter_is_the_pairs_own() -> None:
     """What was shown for the sidecar holds for the mesh as far as the filter goes."""
     pair = yaml.safe_load((REPO / "envoy" / "sidecar.yaml").read_text())
-    (ours,) = [one for one in next(managers(pair))["http_filters"] if one["name"] == "extproc.ext_proc"]
-    assert all(ours in manager["http_filters"] for manager in managers(patched()))
+    (ours,) = [one for one in managers(pair, "ingress")[0]["http_filters"] if one["name"] == "extproc.ext_proc"]
+    assert all(ours in manager["http_filters"] for manager in guarded(patched()))
 
 
 def test_it_matches_the_versions_of_istio_it_was_made_for() -> None:
@@ -81,22 +104,21 @@ def test_it_matches_the_versions_of_istio_it_was_made_for() -> None:
         assert "portNumber" not in patch["match"].get("listener", {})
 
 
-def test_envoy_takes_it(tmp_path: Path) -> None:
+def validate(bootstrap: dict, folder: Path) -> subprocess.CompletedProcess[str]:
+    file = folder / "envoy.yaml"
+    file.write_text(yaml.safe_dump(bootstrap))
+    command = [envoy_binary(), "--mode", "validate", "-c", file]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("bootstrap", [patched(), patched_waypoint()], ids=["sidecar", "waypoint"])
+def test_envoy_takes_it(bootstrap: dict, tmp_path: Path) -> None:
     """istiod drops a misspelt field without a word; Envoy does not."""
-    file = tmp_path / "envoy.yaml"
-    file.write_text(yaml.safe_dump(patched()))
-    done = subprocess.run(
-        [envoy_binary(), "--mode", "validate", "-c", file], capture_output=True, text=True, check=False
-    )
+    done = validate(bootstrap, tmp_path)
     assert done.returncode == 0, done.stderr
-    broken = patched()
-    for manager in managers(broken):
+    for manager in managers(bootstrap, "main_internal"):
         manager["http_filters"][0]["typed_config"]["failure_mode_alow"] = False
-    file.write_text(yaml.safe_dump(broken))
-    done = subprocess.run(
-        [envoy_binary(), "--mode", "validate", "-c", file], capture_output=True, text=True, check=False
-    )
-    assert done.returncode != 0
+    assert validate(bootstrap, tmp_path).returncode != 0
 
 
 def why_not() -> str | None:
