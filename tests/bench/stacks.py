@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from extproc.model.errors import ConfigError
-from extproc.proxy.binary import envoy_arguments, find_envoy
+from extproc.proxy.binary import envoy_arguments, envoy_threads, find_envoy
 from extproc.proxy.bootstrap import ProxySettings, render
 from extproc.server.settings import default_workers
 from tests.bench.engines import CRS, PROCESSORS, Missing, seclang_of
@@ -160,7 +160,7 @@ def _envoy_noop(place: Place, variant: str) -> Stack:
     ]
     for server, address in zip(servers, addresses, strict=True):
         server.await_ready(partial(accepts, int(address.rpartition(":")[2])))
-    port, envoy = _envoy(place, f"noop {variant}", addresses, len(addresses))
+    port, envoy = _envoy(place, f"noop {variant}", addresses, envoy_threads(len(addresses)))
     return _await(Stack(NOOPS[variant], port, [*servers, envoy], inspects=False))
 
 
@@ -263,7 +263,7 @@ def coraza_extproc(place: Place) -> Stack:
     except RuntimeError as error:
         server.stop()
         raise Missing(str(error)) from error
-    port, envoy = _envoy(place, "coraza", (address,), default_workers())
+    port, envoy = _envoy(place, "coraza", (address,), envoy_threads(default_workers()))
     return _await(Stack("Envoy + Coraza ext_proc", port, [server, envoy], inspects=True))
 
 

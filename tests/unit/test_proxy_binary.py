@@ -1,4 +1,4 @@
-"""What is made of Envoy's log when it failed."""
+"""How many threads Envoy gets, and what is made of its log when it failed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from extproc.proxy.binary import LOG_TAIL_BYTES, last_complaint
+from extproc.proxy.binary import LOG_TAIL_BYTES, envoy_arguments, envoy_threads, last_complaint
 
 BIND = b"[2026-01-01 00:00:00.000][7][critical][main] [source/server/server.cc:1] cannot bind '127.0.0.1:80'\n"
 WARNING = b"[2026-01-01 00:00:00.000][7][warning][main] [source/server/server.cc:1] be careful\n"
@@ -31,3 +31,9 @@ def test_the_last_complaint(tmp_path: Path, log: bytes, said: str) -> None:
 
 def test_no_log_no_complaint(tmp_path: Path) -> None:
     assert last_complaint(tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 1), (2, 1), (3, 2), (4, 2), (8, 4), (64, 32)])
+def test_a_thread_of_envoy_serves_two_workers(tmp_path: Path, workers: int, threads: int) -> None:
+    arguments = envoy_arguments(tmp_path / "envoy", tmp_path / "envoy.yaml", envoy_threads(workers))
+    assert arguments[arguments.index("--concurrency") + 1] == str(threads)
