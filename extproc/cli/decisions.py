@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from extproc.telemetry.event_logs import EventLogs
     from extproc.telemetry.traces import SpanSender
 
-DELAY_S = 0.005
-"""From the decision to its encoding: by then the answer is on its way, and several are encoded in one go."""
+DELAY_S = 0.04
+"""From the first decision that waits to its encoding: several are encoded in one go, and written by one turn of a
+thread. On disk within 100 ms is what is promised."""
+
+BATCH = 8
+"""So many that wait are encoded at once, so that no encoding holds the event loop for long."""
 
 
 class Decisions:
@@ -43,9 +47,11 @@ class Decisions:
         if config.traces and not config.otlp:
             raise ConfigError(config.sources["traces"], "needs --otlp URL: where the spans go")
         self._config = config
+        self._takes_all = bool(config.events or config.traces)
         self._spans: SpanSender | None = None
         self._event_logs: EventLogs | None = None
         self._waiting: list[tuple[Decision, Masking]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def dropped(self) -> int:
@@ -54,8 +60,8 @@ class Decisions:
 
     @property
     def waiting(self) -> int:
-        """Events and lines on their way."""
-        return sum(sink.waiting for sink in self._sinks)
+        """Events and lines on their way; what waits for its encoding is one."""
+        return len(self._waiting) + sum(sink.waiting for sink in self._sinks)
 
     @property
     def _sinks(self) -> list[EventSink | EventLogs]:
@@ -68,13 +74,17 @@ class Decisions:
 
     def publish(self, decision: Decision, masking: Masking) -> None:
         """Takes one decision; encodes it a moment later, or at once where no event loop runs."""
+        if not (self._takes_all or self._is_told(decision)):
+            return
         self._waiting.append((decision, masking))
-        if len(self._waiting) > 1:
-            return  # the call below is under way
-        try:
-            asyncio.get_running_loop().call_later(DELAY_S, self._flush)
-        except RuntimeError:
-            self._flush()
+        count = len(self._waiting)
+        if count == 1:
+            try:
+                self._timer = asyncio.get_running_loop().call_later(DELAY_S, self._flush)
+            except RuntimeError:
+                self._flush()
+        elif count == BATCH:
+            asyncio.get_running_loop().call_soon(self._flush)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -100,10 +110,16 @@ class Decisions:
             if self._spans is not None:
                 self._spans.stop()
 
+    def _is_told(self, decision: Decision) -> bool:
+        """Is there a line about it?"""
+        return self._lines is not None and (self._tells_all or _is_telling(decision))
+
     def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         waiting, self._waiting = self._waiting, []
         for decision, masking in waiting:
-            is_told = self._lines is not None and (self._tells_all or _is_telling(decision))
+            is_told = self._is_told(decision)
             is_sampled = self._spans is not None and self._spans.takes(decision)
             is_event = self._events is not None or self._event_logs is not None
             if not (is_event or is_told or is_sampled):
@@ -117,7 +133,7 @@ class Decisions:
                     self._events.write(line)
                 if self._event_logs is not None:
                     self._event_logs.write(line, decision)
-            if self._lines is not None and is_told:
+            if is_told and self._lines is not None:
                 self._lines.write(human(decision, masking, scrubber).encode("utf-8", "backslashreplace") + b"\n")
 
 

@@ -14,7 +14,7 @@ from extproc.model.verdict import Decision
 from extproc.telemetry import prometheus, status
 from extproc.telemetry.counters import Counters, Snapshot
 from extproc.telemetry.families import Facts, Metric, metrics
-from extproc.telemetry.folder import WRITE_EVERY_S, NumbersFolder
+from extproc.telemetry.folder import FOLD_EVERY_S, WRITE_EVERY_S, NumbersFolder
 
 
 class WorkerNumbers:
@@ -38,20 +38,27 @@ class WorkerNumbers:
         """While a worker serves: its file is kept current. Worker 0 also folds the files of the dead."""
         stop = threading.Event()
         name = f"{os.getpid()}-{time.time_ns()}"
+        written: Snapshot = {}
 
         def write() -> None:
+            nonlocal written
             self._counters.gauges = {key: read() for key, read in list(gauges.items())}
             self._counters.totals |= {key: read() for key, read in totals.items()}
             self._counters.refused = dict(refused)
-            self._folder.write(name, self._counters.snapshot())
+            snapshot = self._counters.snapshot()
+            if snapshot != written:
+                self._folder.write(name, snapshot)
+                written = snapshot
 
         def keep() -> None:
             is_well = True
+            fold_at = 0.0
             while not stop.wait(WRITE_EVERY_S):
                 try:
                     write()
-                    if number == 0:
+                    if number == 0 and time.monotonic() >= fold_at:
                         self._folder.fold()
+                        fold_at = time.monotonic() + FOLD_EVERY_S
                 except (OSError, RuntimeError) as error:  # RuntimeError: a dict grew under our eyes; next time, then
                     if is_well and isinstance(error, OSError):
                         print(f"extproc: metrics cannot be written: {error.strerror}", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from extproc.cli.decisions import Decisions
+from extproc.cli.decisions import BATCH, Decisions
 from extproc.config import resolve
 from extproc.events.masking import Masking
 from extproc.model.errors import ConfigError
@@ -71,6 +72,42 @@ def test_a_file_of_events_is_rotated(tmp_path: Path) -> None:
     events = [json.loads(line) for path in files for line in path.read_text().splitlines()]
     assert len(events) == 300
     assert {event["trace_id"] for event in events} == {TRACE}
+
+
+async def written(file: Path) -> None:
+    """When a thread has written to it."""
+    while not file.stat().st_size:  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.01)
+
+
+async def test_decisions_wait_for_each_other_up_to_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extproc.cli.decisions.DELAY_S", 3600.0)
+    file = tmp_path / "events.jsonl"
+    decisions = Decisions(resolve({"lines": "off", "events": str(file)}, {}))
+    with decisions.writing():
+        for count in range(BATCH):
+            assert decisions.waiting == count
+            decisions.publish(decision(), Masking())
+        await written(file)
+        decisions.publish(decision(), Masking())
+        await asyncio.sleep(0.01)
+        assert decisions.waiting == 1
+    assert len(file.read_text().splitlines()) == BATCH + 1
+
+
+async def test_a_decision_alone_waits_a_moment(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    decisions = Decisions(resolve({"lines": "off", "events": str(file)}, {}))
+    with decisions.writing():
+        decisions.publish(decision(), Masking())
+        await written(file)
+
+
+@pytest.mark.parametrize(("lines", "waiting"), [("off", 0), ("auto", 0), ("all", 1)])
+async def test_what_nobody_is_told_does_not_wait(lines: str, waiting: int) -> None:
+    decisions = Decisions(resolve({"lines": lines}, {}))
+    decisions.publish(decision(verdict=Outcome.ALLOW, would=Outcome.ALLOW, matches=()), Masking())
+    assert decisions.waiting == waiting
 
 
 def test_without_a_limit_it_grows(tmp_path: Path) -> None:

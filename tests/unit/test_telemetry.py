@@ -191,6 +191,20 @@ def test_numbers_are_written_while_serving(tmp_path: Path) -> None:
     assert total["totals"]["events_dropped"] == 2
 
 
+def test_numbers_that_did_not_change_are_not_written_again(tmp_path: Path) -> None:
+    numbers = WorkerNumbers(NumbersFolder(tmp_path), lambda: FACTS)
+    looks: list[int] = []  # made before each write
+    with numbers.writing(0, {"streams": lambda: len(looks) // 3}, {"looks": lambda: looks.append(1) or 0}, {}):
+        written: dict[int, None] = {}
+        deadline = time.monotonic() + 30
+        while len(looks) < 5 and time.monotonic() < deadline:
+            for file in tmp_path.glob("*.json"):
+                written[file.stat().st_ino] = None
+            time.sleep(0.02)
+    assert len(looks) >= 5
+    assert len(written) == 2  # of no stream, of one
+
+
 def test_status_says_what_was_not_inspected() -> None:
     total = counted(
         decision(),
