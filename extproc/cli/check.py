@@ -20,6 +20,7 @@ from extproc.model.errors import ConfigError, SecLangErrors
 from extproc.model.verdict import Mode
 from extproc.policy.known_rules import RuleNames
 from extproc.policy.load import expired, is_policy, load_policy, require_rules
+from extproc.policy.openapi import ApiDocument
 from extproc.proxy.bootstrap import render_text
 from extproc.proxy.holes import HOLES, find_holes
 from extproc.proxy.tree import is_bootstrap, load, read
@@ -90,6 +91,12 @@ def _check_yaml(file: Path, names: RuleNames | None, accepted: Collection[str]) 
                 print(
                     "notice: whether the rules of its exclusions exist is not known; name rule files or --crs DIR too"
                 )
+            for scope in policy.scopes:
+                if "openapi" in scope.given:
+                    api: ApiDocument = scope.given["openapi"].value
+                    print(f"{policy.place(scope.given['openapi'].line)}: {api}")
+                    for left in api.left:
+                        print(f"notice: {api.name}: not taken: {left}")
             for notice in expired(policy, time.time()):
                 print(f"notice: {notice}")
         else:

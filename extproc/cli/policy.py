@@ -17,6 +17,7 @@ from extproc.policy.definition import json_schema
 from extproc.policy.load import load_policy
 from extproc.policy.merge import Effective, Merger
 from extproc.policy.model import AddressList, Exclusion, Policy, RateLimit
+from extproc.policy.openapi import ApiDocument
 
 FROM_SETTINGS = {
     "mode": "mode",
@@ -44,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, ("policy", "mode", "paranoia", "profile", "body_limit", "time_budget", "response"))
     parser.add_argument("--host", default="", metavar="HOST", help="the host that is asked for")
     parser.add_argument("--path", default="/", metavar="PATH", help="the path (default: /)")
+    parser.add_argument("--method", default="GET", metavar="METHOD", help="the method, for openapi (default: GET)")
     parser.add_argument("--route", default="", metavar="NAME", help="Envoy's name of the route")
     parser.add_argument("--name", default="", metavar="POLICY", help="the policy that Envoy names in x-waf-policy")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines for people")
@@ -66,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--name", f"{arguments.name} is no policy of {policy.file}; there are: {names}")
     fit = merger.fit(arguments.name, arguments.route, arguments.host.encode(), arguments.path.encode())
     effective = fit.effective
-    rows = list(_rows(effective, policy, config))
+    rows = [*_rows(effective, policy, config), *_api_rows(effective, policy, arguments.method.encode(), fit.path)]
     if arguments.json:
         print(
             json.dumps({"policies": effective.names, "values": [dict(zip(COLUMNS, row, strict=True)) for row in rows]})
@@ -101,6 +103,19 @@ def _rows(effective: Effective, policy: Policy, config: Config) -> Iterator[tupl
             yield from _said_rows(effective, policy, key)
 
 
+def _api_rows(
+    effective: Effective, policy: Policy, method: bytes, path: bytes | None
+) -> Iterator[tuple[str, str, str]]:
+    """The fields that the OpenAPI document knows of the request, but those that a policy speaks of itself."""
+    api: ApiDocument | None = effective.value("openapi")
+    operation = api.find(method, path) if api is not None and path is not None else None
+    if api is not None and operation is not None:
+        scope, _ = effective.said["openapi"][-1]
+        for variable, kind in operation.fields.items():
+            if f"fields.{variable}" not in effective.said:
+                yield f"fields.{variable}", kind, f"{api.name} {operation.text} ({scope.name})"
+
+
 def _mode_rows(effective: Effective, policy: Policy, config: Config) -> Iterator[tuple[str, str, str]]:
     asked = Mode(effective.value("mode"))
     flag = Mode(config.mode)
@@ -133,6 +148,8 @@ def _shown(key: str, value: Any) -> str:
         )
     if isinstance(value, bytes):
         return f"template of {len(value)} bytes"
+    if isinstance(value, ApiDocument):
+        return str(value)
     unit = {"body.limit": " bytes", "time.limit": " ms"}.get(key, "")
     return f"{value}{unit}"
 

@@ -7,6 +7,7 @@ each other as SecLang says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
@@ -73,6 +74,7 @@ RAW_BODIES = frozenset({"", "URLENCODED", "GRPC", "PROTOBUF"})
 """Processors whose bodies REQUEST_BODY holds as they are; the last two ModSecurity does not take apart."""
 
 
+_ARRAY_INDEX = re.compile(rb"[.]array_[0-9]+")
 _NO_PINS: Mapping[bytes, bytes] = {}
 _NO_FIELDS: Mapping[tuple[str, bytes], int] = {}
 _NO_MATCH = Operator("noMatch", b"", lambda value: None)
@@ -564,7 +566,13 @@ class Transaction:
         if not least:
             least = parse_number(self.tx[DETECTION_THRESHOLD]) if DETECTION_THRESHOLD in self.tx else DEFAULT_THRESHOLD
         if self._fields and key is not None:
-            least = max(least, self._fields.get((collection, key.lower()), 0))
+            key = key.lower()
+            asked = self._fields.get((collection, key), 0)
+            if not asked and b".array_" in key:
+                asked = self._fields.get((collection, _ARRAY_INDEX.sub(b".array_*", key)), 0)
+            if asked:
+                # Data (a number, a date) asks for less than the threshold, prose for more.
+                least = max(least, asked) if asked >= DEFAULT_THRESHOLD else min(least, asked)
         return captures.evidence.finding.score >= least
 
     def _resolve(self, target: Target) -> Pairs:

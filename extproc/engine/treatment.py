@@ -37,8 +37,8 @@ class Terms:
 
     `mode` may be safe-block. `bodies` None: as the route or the rules say. `pins`: TX variables that no rule can
     change, by lower-case key. `budget_us` None: that of the transport. `status`: of what rules or the deny list
-    refuse, None: as they say. `fields`: the score that a detector's finding needs there at least, by collection and
-    lower-case key.
+    refuse, None: as they say. `fields`: the score that a detector's finding needs there, by collection and
+    lower-case key, in which `array_*` is every index of a JSON array.
     """
 
     plan: Plan

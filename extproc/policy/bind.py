@@ -14,8 +14,10 @@ from extproc.model.errors import PolicyErrors
 from extproc.model.message import Address, RequestHead
 from extproc.model.verdict import Mode
 from extproc.policy.client import client_of
+from extproc.policy.fields import least_score
 from extproc.policy.merge import Effective, Merger
 from extproc.policy.model import AddressTest, Exclusion, Policy
+from extproc.policy.openapi import ApiDocument, Operation
 from extproc.policy.shapes import Report
 
 PARANOIA_KEYS = (b"blocking_paranoia_level", b"detection_paranoia_level")
@@ -33,10 +35,6 @@ PINNED = {
     "thresholds.detection": DETECTION_KEYS,
 }
 """Key of a policy → the TX variables that it sets and that no rule can change."""
-
-FIELD_SCORES = {"text": 6, "markdown": 6, "prompt": 7, "code": 8}
-"""What is expected in a field → the score that a detector's finding needs there. 5 is the default; a sentence about
-an attack gets 5, the attack itself 6 and more; 8 and 9 are complete and dangerous in any place."""
 
 MAX_UNKNOWN = 16
 """Names of policies that are not there, told once each; more are not told."""
@@ -83,6 +81,16 @@ class _Bound:
     exclusions: tuple[_BoundExclusion, ...]
     lists: tuple[tuple[Source, tuple[AddressTest, ...]], ...]
     trusted: tuple[AddressTest, ...]
+    api: ApiDocument | None
+    by_operation: dict[str, Terms] = field(default_factory=dict)
+
+    def terms_of(self, operation: Operation) -> Terms:
+        """With the operation's fields; what the policies say of a field themselves wins."""
+        terms = self.by_operation.get(operation.text)
+        if terms is None:
+            fields = {**field_scores(operation.fields), **self.terms.fields}
+            terms = self.by_operation[operation.text] = replace(self.terms, fields=fields)
+        return terms
 
 
 class Binder:
@@ -107,6 +115,10 @@ class Binder:
         if bound is None:
             bound = self._bind(effective, route)
         terms = bound.terms
+        if bound.api is not None and path is not None:
+            operation = bound.api.find(head.method, path)
+            if operation is not None:
+                terms = bound.terms_of(operation)
         if bound.trusted:
             client = client_of(head.client.host, head.headers, bound.trusted)
             if client != head.client.host:
@@ -134,7 +146,10 @@ class Binder:
         for scope in self.policy.scopes:
             plan = self._base.plans[scope.given["profile"].value if "profile" in scope.given else ""]
             read = _variables_read(plan)
-            names_of = {**PINNED, **{key: DETECTION_KEYS for key in scope.given if key.startswith(FIELDS)}}
+            names_of = {
+                **PINNED,
+                **{key: DETECTION_KEYS for key in scope.given if key.startswith(FIELDS) or key == "openapi"},
+            }
             for key, names in names_of.items():
                 if key in scope.given and read.isdisjoint(names):
                     place = self.policy.place(scope.given[key].line)
@@ -154,7 +169,7 @@ class Binder:
         exclusions = tuple(_bind_exclusion(one, terms.plan, terms.shadow) for one in effective.exclusions)
         names = ((Source.ALLOWED, "ip.allow"), (Source.DENIED, "ip.deny"), (Source.SUSPICIOUS, "ip.suspicious"))
         lists = tuple((source, tests) for source, key in names if (tests := _tests(effective, key)))
-        bound = _Bound(terms, exclusions, lists, _tests(effective, "trusted_proxies"))
+        bound = _Bound(terms, exclusions, lists, _tests(effective, "trusted_proxies"), effective.value("openapi"))
         self._bound[(route, effective.names)] = bound
         return bound
 
@@ -256,12 +271,17 @@ def _variables_read(plan: Plan) -> set[bytes]:
 
 
 def _fields(effective: Effective) -> dict[tuple[str, bytes], int]:
-    fields: dict[tuple[str, bytes], int] = {}
-    for key in effective.said:
-        if key.startswith(FIELDS):
-            collection, _, name = key.removeprefix(FIELDS).partition(":")
-            fields[collection, name.lower().encode()] = FIELD_SCORES[effective.value(key)]
-    return fields
+    said = {key.removeprefix(FIELDS): effective.value(key) for key in effective.said if key.startswith(FIELDS)}
+    return field_scores(said)
+
+
+def field_scores(kinds: Mapping[str, str]) -> dict[tuple[str, bytes], int]:
+    """`ARGS:name` → kind, as the engine wants it."""
+    scores = {}
+    for variable, kind in kinds.items():
+        collection, _, name = variable.partition(":")
+        scores[collection, name.lower().encode()] = least_score(kind)
+    return scores
 
 
 def _bind_exclusion(exclusion: Exclusion, plan: Plan, shadow: Plan | None) -> _BoundExclusion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from extproc.policy.fields import KINDS
 from extproc.policy.patterns import compile_pattern
 from extproc.policy.scopes import HOST_TEXT, HostPattern, PathPattern
 from extproc.policy.shapes import (
@@ -217,11 +218,12 @@ SETTINGS: dict[str, Key] = {
             text(
                 r"(?:ARGS|REQUEST_COOKIES|REQUEST_HEADERS|FILES):[^\x00-\x1f]{1,200}", "a variable such as ARGS:comment"
             ),
-            choice("text", "markdown", "prompt", "code"),
+            choice(*KINDS),
             MAX_LISTED,
         ),
         "what is expected in a field, so that prose is not taken for code; those of all policies add up",
     ),
+    "openapi": Key(_FILE, "an OpenAPI 3 document (YAML or JSON) that says the same of each operation's fields"),
 }
 """What `defaults` and each policy may say."""
 

@@ -17,7 +17,7 @@ _NULL = "tag:yaml.org,2002:null"
 _NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
-def compose(data: bytes) -> yaml.Node | None:
+def compose(data: bytes, depth_limit: int = MAX_DEPTH) -> yaml.Node | None:
     """The one document of `data`; None if there is none. Raises yaml.MarkedYAMLError or UnicodeDecodeError.
 
     Scalars are texts but for null; aliases are the node that they name.
@@ -42,8 +42,8 @@ def compose(data: bytes) -> yaml.Node | None:
         else:
             _hang(node, open_nodes[-1], keys)
         if isinstance(event, yaml.CollectionStartEvent):
-            if len(open_nodes) == MAX_DEPTH:
-                raise yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} levels deep", problem_mark=mark)
+            if len(open_nodes) == depth_limit:
+                raise yaml.MarkedYAMLError(problem=f"more than {depth_limit} levels deep", problem_mark=mark)
             open_nodes.append(node)
             keys.append(None)
     return root

@@ -17,6 +17,7 @@ from extproc.operators.addresses import Networks, add_network, tester
 from extproc.policy.definition import FILE_PREFIX, MAX_ADDRESSES, MAX_ALL_EXCLUSIONS, POLICY
 from extproc.policy.document import compose
 from extproc.policy.model import DEFAULTS, AddressList, Exclusion, Policy, RateLimit, Scope, Where
+from extproc.policy.openapi import MAX_API_BYTES, ApiError, read_api
 from extproc.policy.overlap import tell_overlaps
 from extproc.policy.shapes import MISSING, TOP, Given, Report
 
@@ -161,6 +162,8 @@ class _Loading:
             flat[f"block.{key}"] = self._template(key, value) if key in _TEMPLATES else value
         for key, value in keys["fields"].value.items() if "fields" in keys else ():
             flat[f"fields.{key}"] = value
+        if "openapi" in keys:
+            flat["openapi"] = self._api(keys["openapi"])
         if "exclusions" in keys:
             built = tuple(Given(self._exclusion(item), item.line) for item in keys["exclusions"].value)
             flat["exclusions"] = Given(built, keys["exclusions"].line)
@@ -247,6 +250,17 @@ class _Loading:
         if kind == "problem":
             self._check_json(path, data, given.line)
         return Given(data, given.line)
+
+    def _api(self, given: Given) -> Given:
+        path = self._beside(given)
+        data = self._read(path, MAX_API_BYTES, self.report, given.line)
+        if data is None:
+            return Given(MISSING, given.line)
+        try:
+            return Given(read_api(data, path.name), given.line)
+        except ApiError as error:
+            self.report.tell(given.line, f"{path} {error}")
+            return Given(MISSING, given.line)
 
     def _check_json(self, path: Path, data: bytes, line: int) -> None:
         tried = _PLACEHOLDER.sub(b"1", data)

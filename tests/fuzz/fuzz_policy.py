@@ -1,4 +1,5 @@
-"""Targets: a policy file is read or refused with its findings; no request breaks the choice of what holds for it."""
+"""Targets: a policy file is read or refused with its findings; no request breaks the choice of
+what holds for it; an OpenAPI document is read or refused."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from extproc.model.errors import PolicyErrors
 from extproc.model.message import Address, RequestHead
 from extproc.model.verdict import Mode
 from extproc.policy.bind import Base, Binder
+from extproc.policy.fields import KINDS
 from extproc.policy.load import load_policy
+from extproc.policy.openapi import MAX_FIELDS, ApiError, read_api
 from extproc.policy.scopes import read_path
 from extproc.seclang.assemble import Sources, load_ruleset
 from tests.fuzz.fuzz_source import Source
@@ -46,6 +49,20 @@ def policy(data: bytes) -> None:
         findings = [finding.removeprefix(f"{_FOLDER}/") for finding in errors.findings]
     assert findings
     assert all(re.match(r"[^:]*:\d+: ", finding) for finding in findings), findings
+
+
+def openapi(data: bytes) -> None:
+    """Operations whose fields have known kinds, or ApiError; every path finds one of them or none."""
+    try:
+        document = read_api(data, "api.yaml")
+    except ApiError:
+        return
+    assert str(document)
+    for operation in document.operations:
+        assert len(operation.fields) <= MAX_FIELDS
+        assert set(operation.fields.values()) <= set(KINDS)
+        found = document.find(operation.method, operation.path.replace("{", "").replace("}", "").encode())
+        assert found is None or found in document.operations
 
 
 def _binder() -> Binder:

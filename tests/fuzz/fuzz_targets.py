@@ -32,5 +32,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": fuzz_frames.frames,
     "event": fuzz_events.event,
     "policy": fuzz_policy.policy,
+    "openapi": fuzz_policy.openapi,
     "policy-request": fuzz_policy.request,
 }

@@ -21,6 +21,7 @@ def test_an_example_loads(tmp_path: Path, number: int) -> None:
     (tmp_path / "lists" / "bad.txt").write_text("192.0.2.255\n")
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "refused.json").write_text('{"incident": "${incident}"}')
+    (tmp_path / "shop.yaml").write_text("openapi: 3.1.0\n")
     file = tmp_path / "waf.yaml"
     file.write_text(EXAMPLES[number])
     assert load_policy(file).file == str(file)
