@@ -28,8 +28,12 @@ PIECE_LIMIT_BYTES = 256
 """Of each piece; a command and its first arguments are shorter."""
 
 _END = re.compile(rb"[;|`\r\n)]|&(?!>)|(?<![0-9>])&")
+_SLASH_LETTER = re.compile(rb"\$\{(?:PATH|HOME|PWD|OLDPWD|SHELL)(?::0:1|%%[^}]{1,12})\}", re.IGNORECASE)
+"""`${PATH:0:1}`: the slash that these variables begin with."""
+_ANSI_QUOTED = re.compile(rb"\$'([^'\\]{0,120})'")
+"""`$'cat'`: its escapes are undone in one of the ladder's views."""
 _BLANKS = re.compile(
-    rb"\$\{?IFS\}?(?:\$[0-9@*]|\$\{[0-9@*]\}|%[?*]+\})?|\$\{IFS[^}]{0,12}\}|\{\\t\}|(?<=[\w'\"])<(?=[/~.\w])", re.I
+    rb"\$\{?IFS\}?(?:\$[0-9@*]|\$\{[0-9@*]\}|%[?*]+\})?|\$\{IFS[^}]{0,12}\}|\{\\t\}|(?<=[\w'\"])<>?(?=[/~.\w])", re.I
 )
 _HIDING = re.compile(rb"''|\"\"|\$@|\$\*|\$\{[@*]\}|\$[1-9](?![0-9])|\$\{[1-9]\}|\^(?=[\w^/])|\$\(\)|``")
 _BRACKETED = re.compile(rb"\[([\w/])\]")
@@ -68,6 +72,10 @@ _OUTPUT = re.compile(
 )
 _CODE = re.compile(rb"\s*-(?:\w+\s+-)?[a-z]*[cerni]\b|\s*(?:<<<|-\s*$)|\s+/[ck]\b", re.IGNORECASE)
 
+_REDIRECT = re.compile(
+    rb"\s*(?:\S{1,40}\s+)?[0-9]?>{1,2}\s*(?:&[12]|/\w|[\w-]{1,40}\.[a-z]|[a-z]:\\|nul\b)", re.IGNORECASE
+)
+
 _TESTS = {
     "end": _NOTHING,
     "flag": _FLAG,
@@ -103,7 +111,7 @@ COMMANDS = _table(
     ("own", "flag address", "nc ping ping6 nmap"),
     (
         "own",
-        "flag path end",
+        "flag path end address",
         "powershell pwsh certutil bitsadmin mshta regsvr32 rundll32 cscript wscript wmic schtasks vssadmin osascript",
     ),
     ("own", "code path end", "bash sh zsh ksh dash csh tcsh cmd cmd.exe powershell.exe ash"),
@@ -134,12 +142,17 @@ COMMANDS = _table(
     ("word", "number", "sleep timeout delay usleep"),
     ("word", "output", "echo printf print expr"),
     ("word", "address", "dig host ssh"),
-    ("word", "flag number", "kill killall pkill shutdown reboot halt"),
+    ("word", "flag number", "kill killall pkill shutdown"),
+    ("word", "flag number end", "reboot halt poweroff"),
 )
 """Name → (is it nothing but a command?, what may follow it)."""
 
 _SUB = {
-    b"net": re.compile(rb"\s+(?:user|view|localgroup|group|share|start|stop|use|session|accounts|config)\b", re.I),
+    b"net": re.compile(
+        rb"\s+(?:user|view|localgroup|group|share|start|stop|use|session|accounts|config)\b"
+        rb"(?:\s*$|(?<=group)\s+\w+\s*$|\s+/\w|\s+\\\\|\s+[\w\"]+\s+\S+\s+/\w|\s+\w+\s+/\w)",
+        re.I,
+    ),
     b"reg": re.compile(rb"\s+(?:add|query|delete|save|export)\b", re.I),
     b"netsh": re.compile(rb"\s+(?:firewall|advfirewall|interface|wlan|int|dump)\b", re.I),
     b"sc": re.compile(rb"\s+(?:query|create|config|stop|start|delete)\b", re.I),
@@ -149,13 +162,56 @@ _SUB = {
     b"service": re.compile(rb"\s+\w+\s+(?:start|stop|status|restart)\b", re.I),
     b"apt-get": re.compile(rb"\s+install\b", re.I),
     b"docker": re.compile(rb"\s+(?:run|exec|ps)\b", re.I),
+    b"tr": re.compile(rb"\s+(?:-[a-z]\s+)?['\"\[]", re.I),
+    b"find": re.compile(rb"\s+\S{1,80}\s+(?:\S+\s+){0,4}?-(?:name|exec|execdir|type|perm|user|delete|ls)\b", re.I),
+    b"tar": re.compile(rb"[^\n]{1,160}--(?:checkpoint-action|to-command|use-compress-program|rsh-command)\b", re.I),
+    b"git": re.compile(rb"\s+(?:-c\s+\w+\.|clone\s+\w+[:@]|grep\s+-|help\s+-)", re.I),
+    b"kill": re.compile(rb"\s+-(?:[0-9]{1,2}|kill|hup|term|sigkill)\s", re.I),
+    b"socat": re.compile(rb"\s+(?:-\S+\s+)*\S*(?:exec|tcp[46]?|system|pty|udp|openssl|file|unix)[\w-]*:", re.I),
+    b"openssl": re.compile(rb"\s+(?:s_client|enc|base64|s_server)\b", re.I),
+    b"wmic": re.compile(
+        rb"\s+(?:process|os|qfe|service|useraccount|product|computersystem|bios|logicaldisk|/node)\b", re.I
+    ),
+    b"rundll32": re.compile(rb"\s+(?:javascript:|\S{1,60}\.dll|\S{1,60},)", re.I),
+    b"iex": re.compile(rb"\s*\(?\s*\(?\s*(?:new-object|iwr|irm|curl|wget|invoke-|\$|\[)", re.I),
+    b"iwr": re.compile(rb"\s+(?:-\w+\s+)*[\"']?(?:https?:|[a-z0-9.-]+\.[a-z]{2})", re.I),
+    b"irm": re.compile(rb"\s+(?:-\w+\s+)*[\"']?(?:https?:|[a-z0-9.-]+\.[a-z]{2})", re.I),
 }
 """Commands that are told by their first argument."""
+
+_CMDLETS = (
+    rb"(?:invoke-(?:webrequest|expression|restmethod|command|item|wmimethod|cimmethod|history|mimikatz)"
+    rb"|get-(?:process|childitem|content|wmiobject|ciminstance|service|localuser|localgroup|netipconfiguration|host"
+    rb"|itemproperty|credential|command|acl|hotfix|computerinfo)"
+    rb"|start-(?:process|bitstransfer|sleep|job|service)|new-(?:object|item|itemproperty|localuser|service)"
+    rb"|remove-item|set-(?:executionpolicy|mppreference|content|item|acl)|add-(?:type|content|localgroupmember)|out-file"
+    rb"|stop-(?:process|service|computer)|restart-computer|test-(?:connection|netconnection)|write-(?:output|host)"
+    rb"|import-module|convertto-json)"
+)
+"""Of PowerShell: a verb and a noun that no sentence joins so."""
+_CMDLET = re.compile(_CMDLETS + rb"(?:[\s(;|)'\"]|$)", re.IGNORECASE)
+
+_STATEMENT = re.compile(
+    rb"(?:eval\s+[\"']?[$`]|exec\s+[0-9]{1,2}<>|for\s+/[fdlr]\s+(?:[\"'][^\"']{0,40}[\"']\s+)?%|IFS=[^\s;]{0,4};|while\s+(?:read|true|:)\b"
+    rb"|for\s+\w{1,12}\s+in\s+[$`/]|alias\s+\w{1,20}=|\.\s+/(?:tmp|dev|proc|etc|home|var)/|%comspec%\s"
+    rb"|%\w{1,24}:~-?[0-9]{1,3}(?:,-?[0-9]{1,3})?%|\$\{?\w{1,16}\}?(?:\$\{?\w{1,16}\}?)?\s+/(?:etc|proc|bin|dev|tmp)/)",
+    re.IGNORECASE,
+)
+"""What a piece begins with that is no name, but makes a shell run something all the same."""
+_ASSIGNED = re.compile(rb"(?:^|[;&|\s])(\w{1,16})=[^;&|\s]{1,64}(?:[;&|\n]{1,2}|\s)\s?\$\{?\1\b(?!\s*[-+=.\[])")
+"""`x=id;$x`: a word is put into a variable, and the variable stands where a command does."""
+_OPTION = re.compile(
+    rb"\s*(?:-o\s?proxycommand=|--(?:upload-pack|receive-pack|to-command|checkpoint-action|ssh-command|use-askpass)=\S"
+    rb"|--config[= ]core\.(?:pager|sshcommand|editor|fsmonitor|hookspath)|ext::\S)",
+    re.IGNORECASE,
+)
+"""Options that make a harmless program start another: the value is an argument, and needs no separator."""
 
 _GRAVE = re.compile(
     rb"/dev/(?:tcp|udp)/|\b(?:nc|ncat|netcat)\s+(?:-\S+\s+)*-\S*(?:e|c)\s|\b(?:ba|z|k|da)?sh\s+-i\b|\bmkfifo\s+/|\|\s*(?:/bin/)?(?:ba|z)?sh\b|"
     rb"\b(?:nc|ncat|netcat)\s+-\S*l|\bpowershell\S*\s+-(?:e|enc|nop|w|ep|c)|\brm\s+-\w*[rf]\w*\s+/(?:\*|\s|$|\w+\s*$)|chmod\s+\+s|"
-    rb">\s*/(?:etc|var/www|root)/",
+    rb">\s*/(?:etc|var/www|root)/|\biex\s*\(?\s*\(?(?:new-object|iwr|irm|curl|wget)|\.downloadstring\s*\(|"
+    rb"\bexec\s+[0-9]{1,2}<>/dev/",
     re.IGNORECASE,
 )
 """What a server is taken over with: counts wherever it stands behind a separator."""
@@ -165,15 +221,30 @@ _OPERAND = re.compile(rb"[\w@.:/\\%+*?=,~-]*+[\"')\]]{0,3}\s{0,2}")
 
 _INTERPRETERS = frozenset((b"perl", b"python", b"python2", b"python3", b"ruby", b"php"))
 _INLINE = re.compile(rb"\s*\w+\s+-[ecr]\s*['\"]")
+_SENTENCE = re.compile(rb"[ \t](?=[A-Z][a-z]{1,16} [a-z]{1,16} )")
+"""A sentence behind a command: nothing that the command takes begins so."""
+_SENTENCE_ENDS = re.compile(rb"[^.\s][.!?][\"')]?[ \t]+\Z")
+_SIGNS_ALONE = b" \t\r\n`$()\"'!;|&{}"
 _TEXT = re.compile(rb"[\s.,:-]{0,4}[A-Za-z]{2}")
 _ROW = re.compile(rb"(?:[^|\n]*\|){3}")
 
 
 _is_alone_in = seeker(
-    rb"(?:" + _SYSTEM.pattern + rb")|(?:" + _GRAVE.pattern + rb")|\A(?:" + _INLINE.pattern + rb")|\A[ '\"]*/"
+    rb"(?:"
+    + _SYSTEM.pattern
+    + rb")|(?:"
+    + _GRAVE.pattern
+    + rb")|\A(?:"
+    + _INLINE.pattern
+    + rb")|\A(?:"
+    + _OPTION.pattern
+    + rb")|\A[ '\"]*/"
 )
 _NEXT = (
-    rb"[\s\x00@(!{'\"+-]*(?:\w{0,12}[\\$^\[{?*'\"]|[/~.]|(?:sudo|exec|nohup|env|command|busybox|time|eval|start|call|then|do|xargs|"
+    rb"[\s\x00@(!{'\"+-]*(?:\w{0,12}[\\$^\[{?*'\"]|[/~.]|%\w|(?:usr/)?bin/|"
+    + _CMDLETS
+    + rb"|IFS=|alias\s+\w+=|for\s+/[fdlr]\s|for\s+\w+\s+in\s+[$`/]|while\s+(?:read|true|:)|"
+    rb"(?:sudo|exec|nohup|env|command|busybox|time|eval|start|call|then|do|xargs|"
     + b"|".join(re.escape(name) for name in sorted({*COMMANDS, *_SUB}))
     + rb")(?:\W|_|$))"
 )
@@ -191,9 +262,12 @@ def detect(text: bytes, place: Place) -> Finding | None:
     if b"\x0b" in text:
         text = text.replace(b"\x0b", b" ")  # a blank to the shell, none to re2
     head = text[:PIECE_LIMIT_BYTES]
-    best = _piece(text, 0, 0, "") if _is_alone_in(head) else None
+    best = _whole(text, head) if _is_alone_in(head) else None
     if not _is_cut_in(text):
         return best
+    assigned = _ASSIGNED.search(text) if b"=" in text and b"$" in text else None
+    if assigned is not None and b"\n" not in text.strip():
+        best = Finding("command", 5, assigned.span(), "word", "a word put into a variable, then the variable run")
     count = 0
     # A command on a line of its own counts only where there is hardly more than it.
     is_short = len(text) <= SHORT_BYTES and text.count(b"\n") <= 3 and b"```" not in text
@@ -205,15 +279,32 @@ def detect(text: bytes, place: Place) -> Finding | None:
         count += 1
         if count > PIECES_LIMIT:
             break
-        finding = _piece(text, cut.start(), cut.end(), cut[0][:1].decode("latin-1"))
+        finding = _piece(text, cut.start(), cut.end(), cut[0][:1].decode("latin-1"), is_short)
+        if finding is not None and place is Place.FILE_NAME and finding.score in _HINTS:
+            finding = Finding("command", 5, finding.span, "file name", finding.reason, False)
         if finding is not None and (best is None or finding.score > best.score):
             best = finding
     return best
 
 
+_HINTS = (3, 4)
+"""In a text; nobody writes the same into the name of a file."""
+
+
+def _whole(text: bytes, head: bytes) -> Finding | None:
+    option = _OPTION.match(text) if text.lstrip()[:1] in b"-e" else None
+    if option is not None:
+        return Finding("command", 6, option.span(), "whole value", "option that makes a program start another")
+    return _piece(text, 0, 0, "", False)
+
+
 def _undo(piece: bytes) -> bytes:
     """The piece as the shell reads it: what only hides a word is gone."""
     if b"$" in piece or b"<" in piece or b"{" in piece:
+        if b"${" in piece:
+            piece = _SLASH_LETTER.sub(b"/", piece)
+        if b"$'" in piece:
+            piece = _ANSI_QUOTED.sub(rb"\1", piece)
         piece = _BLANKS.sub(b" ", piece)
         braces = _BRACES.match(piece.lstrip())
         if braces:
@@ -229,11 +320,16 @@ def _undo(piece: bytes) -> bytes:
     return word + blank + rest
 
 
-def _piece(text: bytes, cut: int, start: int, sign: str) -> Finding | None:
+def _piece(text: bytes, cut: int, start: int, sign: str, is_short: bool) -> Finding | None:
     lead = _LEAD.match(text, start)
     start = lead.end() if lead is not None else start
     piece = text[start : start + PIECE_LIMIT_BYTES]
     raw = piece
+    if sign and b"+" in piece and b" " not in text:
+        piece = piece.replace(b"+", b" ")  # blanks of a form that nobody undid
+    if sign and not text[:cut].strip():
+        sentence = _SENTENCE.search(piece)
+        piece = piece if sentence is None else piece[: sentence.start()]
     if sign in ("$", "<", ">"):
         end = piece.find(b")")
         piece = piece[:end] if end >= 0 else piece
@@ -249,6 +345,22 @@ def _piece(text: bytes, cut: int, start: int, sign: str) -> Finding | None:
         piece = stripped[: close.start()]
     elif close is not None:
         return None
+    finding = _named(text, cut, start, sign, (piece, whole_piece, raw))
+    if finding is None and is_short and sign and b"\n" in whole_piece.strip():
+        # Blanks that somebody turned into line breaks: what is behind them may be the argument.
+        joined = whole_piece.replace(b"\r", b" ").replace(b"\n", b" ")
+        close = _END.search(joined)
+        piece = joined if close is None else joined[: close.start()]
+        finding = _named(text, cut, start, sign, (piece, joined, raw)) if piece.strip() else None
+    return finding
+
+
+def _named(text: bytes, cut: int, start: int, sign: str, pieces: tuple[bytes, bytes, bytes]) -> Finding | None:
+    """Of a piece (up to the next separator, with what follows, as it came): its command, and does an argument fit?"""
+    piece, whole_piece, raw = pieces
+    if sign and (_STATEMENT.match(raw) or _CMDLET.match(raw.lstrip(b"( "))):
+        is_grave = _GRAVE.search(raw) is not None
+        return _judge(text, cut, start, sign, "a statement of a shell", b"", True, is_grave, raw, "its argument")
     read = _undo(piece)
     found = _FIRST.match(read)
     if found is None:
@@ -265,7 +377,8 @@ def _piece(text: bytes, cut: int, start: int, sign: str) -> Finding | None:
     known = COMMANDS.get(name.removesuffix(b".exe") if name not in COMMANDS else name)
     sub = _SUB.get(name)
     if sub is not None and sub.match(rest):
-        return _judge(text, cut, start, sign, name.decode("latin-1"), name, True, False, raw, "its argument")
+        is_grave = _GRAVE.search(raw) is not None
+        return _judge(text, cut, start, sign, name.decode("latin-1"), name, True, is_grave, raw, "its argument")
     if known is None:
         return None
     is_own, arguments = known
@@ -274,6 +387,8 @@ def _piece(text: bytes, cut: int, start: int, sign: str) -> Finding | None:
         fits = "path"
     if fits is None and (rest[:1] in (b" ", b"\t") and _SYSTEM.search(rest)):
         fits = "path"
+    if fits is None and sign and (_REDIRECT.match(rest) or _GRAVE.search(whole_piece)):
+        fits = "output"
     if fits is None:
         return None
     if rest[:1] not in (
@@ -342,7 +457,7 @@ def _judge(
         is_taking = _GRAVE.search(raw) is not None
         return Finding("command", 6 if is_taking else 5, (start, end), "whole value", reason, is_taking)
     left = text[:cut]
-    lead = left.strip(b" \t\r\n\"'()%\x00$`;|&")
+    lead = left.strip(b" \t\r\n\"'()%\x00$`;|&!")
     is_first = not lead
     is_word = is_first or _OPERAND.fullmatch(left) is not None
     is_single = fits in ("end", "number", "output") and not is_own
@@ -360,7 +475,7 @@ def _judge(
     if sign == "|" and is_single and _ROW.search(text) and b" " in text:
         return None  # a table
     if is_first:
-        if sign == "`" and is_single and fits == "end" and not is_own and len(text.strip()) > len(name) + 2:
+        if sign == "`" and is_single and fits == "end" and not is_own and len(text.strip(_SIGNS_ALONE)) > len(name):
             return Finding("command", 4, (cut, end), "start", reason, False)
         return Finding("command", 7 if is_own or is_grave else 6, (cut, end), "start", reason)
     if is_word:
@@ -375,6 +490,8 @@ def _judge(
     if is_grave:
         return Finding("command", 5, (cut, end), "text", reason, False)
     is_at_end = len(text) - start <= 48
+    if _SENTENCE_ENDS.search(left[-8:]) and sign in ";|&$" and (is_own or is_at_end) and fits != "flag":
+        return Finding("command", 5, (cut, end), "between sentences", reason, False)
     if sign == "$" and is_own and fits != "end":
         return Finding("command", 5, (cut, end), "text", reason, False)
     if is_own and is_at_end and (sign in ";|" or text[cut : cut + 2] == b"&&"):
@@ -385,7 +502,9 @@ def _judge(
 _SEPARATORS = frozenset((b";", b"|", b"&", b"$(", b"`", b"<(", b">(", b"\n", b"\r"))
 _GRAVE_PARTS = frozenset(
     b"/etc/ /proc/ /root /var/ /bin/ /dev/ .ssh/ /.aws windows winnt boot.ini users inetpub win.ini %systemroot% "
-    b"%windir% /home/ /?? /flag wp-config .htpasswd .env /run/secrets mkfifo +s >".split()
+    b"%windir% /home/ /?? /flag wp-config .htpasswd .env /run/secrets mkfifo +s > "
+    b"proxycommand= upload-pack= receive-pack= to-command= checkpoint-action= ssh-command= core. ext:: iex "
+    b"downloadstring".split()
 ) | {b" -"}
 # The names themselves are in every sentence (`id`, `w`, `ls`): what they stand behind is asked for, or what they touch.
 GATE = ((_SEPARATORS,), (_GRAVE_PARTS,), (frozenset((b"(",)), frozenset((b"{",)), frozenset((b";", b">"))))

