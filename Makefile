@@ -12,7 +12,7 @@ export CRS_DIR
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-official lint format gen conformance crs oracle fuzz soak bench bench-pair detect steer k8s image check clean
+.PHONY: help run test test-official lint format gen conformance crs oracle fuzz soak bench bench-pair detect steer k8s k8s-planes image check clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,8 +98,12 @@ steer: .venv/dev.stamp ## policies, modes, shadow rules, metrics, status, report
 	$(PYTEST) tests/e2e/test_pair_policy.py tests/e2e/test_pair_numbers.py tests/e2e/test_pair_review.py \
 		tests/e2e/test_pair_doctor.py tests/e2e/test_pair_events.py tests/unit/test_telemetry.py tests/unit/test_review.py
 
-k8s: .venv/dev.stamp ## manifests against schemas; the image built and its pod run
-	$(PYTEST) tests/k8s
+k8s: .venv/dev.stamp ## manifests against schemas; the image built and its pod run; control planes, if they were built
+	$(PYTEST) tests/k8s tests/k8s/planes
+
+k8s-planes: .venv/dev.stamp ## a real API server: built from Go modules once (needs go; half an hour), then asked
+	$(BIN)/python -m tests.k8s.planes.plane_build
+	$(PYTEST) tests/k8s/planes
 
 image: ## engine and Envoy images with podman or docker
 	@tool=$$(command -v podman || command -v docker) && \

@@ -131,11 +131,13 @@ class ApiDouble:
 
 
 class PinnedConnection(HTTPSConnection):
-    """Connects to 127.0.0.1 and asks for the Service's name, as an API server does through the Service."""
+    """Connects to an address of this machine and asks for the Service's name, as an API server does."""
 
-    def __init__(self, name: str, port: int, context: ssl.SSLContext, timeout: float) -> None:
+    def __init__(
+        self, name: str, port: int, context: ssl.SSLContext, timeout: float, address: str = "127.0.0.1"
+    ) -> None:
         super().__init__(name, port, context=context, timeout=timeout)
-        self._create_connection = lambda *_: socket.create_connection(("127.0.0.1", port), timeout)
+        self._create_connection = lambda *_: socket.create_connection((address, port), timeout)
 
 
 def status(code: int, message: str) -> dict[str, Any]:

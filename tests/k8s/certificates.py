@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import ipaddress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,13 +50,21 @@ def make_authority(name: str) -> Authority:
     return Authority(key, builder.sign(key, hashes.SHA256()))
 
 
+def _alternative(name: str) -> x509.GeneralName:
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
+    with contextlib.suppress(ValueError):
+        return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.DNSName(name)
+
+
 def write_certificate(
     folder: Path, authority: Authority, *names: str, is_client: bool = False, days: float = 2
 ) -> None:
     """`tls.crt` and `tls.key`, the key first: whoever sees a new certificate finds its key. `days` from now on."""
     key = ec.generate_private_key(ec.SECP256R1())
     usage = ExtendedKeyUsageOID.CLIENT_AUTH if is_client else ExtendedKeyUsageOID.SERVER_AUTH
-    found = [x509.UniformResourceIdentifier(name) if "://" in name else x509.DNSName(name) for name in names]
+    found = [_alternative(name) for name in names]
     certificate = (
         _builder(names[0], authority.certificate.subject, key, days)
         .add_extension(x509.SubjectAlternativeName(found), critical=False)

@@ -50,15 +50,16 @@ PATIENCE_S = 20.0
 
 
 class Injector:
-    """The command as a process; `port` is where it listens."""
+    """The command as a process; `address` and `port` are where it listens."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
-        command = [sys.executable, "-m", "extproc", "inject-server", "--listen=127.0.0.1:0", *flags]
+    def __init__(self, folder: Path, listen: str = "127.0.0.1:0") -> None:
+        command = [sys.executable, "-m", "extproc", "inject-server", f"--listen={listen}"]
         files = [f"--certificate={folder / 'tls.crt'}", f"--key={folder / 'tls.key'}"]
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*command, *files], stderr=log, cwd=REPO, env=os.environ)
-        self.port = int(self.wait_for(r"listens on 127\.0\.0\.1:(\d+)"))
+        self.address = listen.partition(":")[0]
+        self.port = int(self.wait_for(r"listens on [\d.]+:(\d+)"))
 
     def wait_for(self, pattern: str) -> str:
         deadline = time.monotonic() + PATIENCE_S
@@ -70,7 +71,7 @@ class Injector:
 
     def get(self, path: str, authority: Authority) -> str:
         context = ssl.create_default_context(cadata=authority.pem.decode())
-        connection = PinnedConnection(HOST, self.port, context, 5)
+        connection = PinnedConnection(HOST, self.port, context, 5, self.address)
         with contextlib.closing(connection):
             connection.request("GET", path)
             return connection.getresponse().read().decode()
