@@ -202,6 +202,10 @@ def _app_address(value: object) -> str:
     return _joined(host, port)
 
 
+def _app_addresses(value: object) -> tuple[str, ...]:
+    return tuple(_app_address(item) for item in _texts(value))
+
+
 def _socket(value: object) -> str:
     """An address to listen on, or `unix:PATH`."""
     if isinstance(value, str) and value.startswith("unix:"):
@@ -287,6 +291,27 @@ class Config:
         "of those only who bears this name (DNS or URI, such as spiffe://...); none: all of them",
         metavar="NAME",
         flag="--tls-client-name",
+    )
+    engine: tuple[str, ...] = setting(
+        (),
+        _app_addresses,
+        "the engine that Envoy asks is elsewhere: its name is looked up again and again (default: --grpc)",
+        metavar="ADDR",
+    )
+    engine_ca: str = setting("", _text, "Envoy asks with TLS: the CA of the engine's certificate", metavar="FILE")
+    engine_cert: str = setting("", _text, "the certificate that Envoy shows the engine", metavar="FILE")
+    engine_key: str = setting("", _text, "the key of that certificate", metavar="FILE")
+    engine_name: str = setting(
+        "",
+        _text,
+        "the DNS name in the engine's certificate (default: the host of --engine)",
+        metavar="NAME",
+    )
+    engine_secrets: str = setting(
+        "",
+        _text,
+        "a folder for two files by way of which Envoy reads these three, so that renewed ones need no restart",
+        metavar="DIR",
     )
     connection_age_seconds: int = setting(
         0,

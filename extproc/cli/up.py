@@ -25,8 +25,11 @@ from extproc.proxy.binary import envoy_arguments, envoy_threads, find_envoy
 from extproc.proxy.bootstrap import render_text
 from extproc.server.settings import default_workers
 
-NOT_HERE = ("tls_cert", "tls_key", "tls_client_ca", "tls_client_names")
-"""Settings of an engine that others ask over a network."""
+NOT_HERE = (
+    *("tls_cert", "tls_key", "tls_client_ca", "tls_client_names"),
+    *("engine", "engine_ca", "engine_cert", "engine_key", "engine_name", "engine_secrets"),
+)
+"""Settings of an engine that is asked over a network."""
 
 PROBE_TIMEOUT_S = 1.0
 """For one question to the engine's health port, or one try to reach the app."""
@@ -43,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(SETTINGS["app"].flag, f"{config.app} is where Envoy is to listen; name the app's own port")
     for name in NOT_HERE:
         if name in config.sources:
-            raise ConfigError(config.sources[name], "is for `extproc serve`: only this Envoy asks this engine")
+            raise ConfigError(config.sources[name], "is for an engine elsewhere: only its Envoy asks that of `up`")
     binary = find_envoy(config.envoy)
     refuse_taken("listen", config.listen)
     if (told := raise_limit()) is not None:

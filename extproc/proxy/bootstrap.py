@@ -21,6 +21,7 @@ import yaml
 
 from extproc.model.errors import ConfigError
 from extproc.model.route import Beyond, Profile, Route, modes, overrides
+from extproc.proxy.engine_tls import EngineTls, transport_socket
 from extproc.proxy.holes import Finding, find_holes
 from extproc.proxy.patch import lay_over
 from extproc.proxy.rate_limits import LocalLimit, render_rate_limits
@@ -55,7 +56,8 @@ class ProxySettings:
 
     `patch` is laid over the rest (`proxy.patch`), `accepted_risks` are names of `proxy.holes.HOLES`.
 
-    `engine` holds one address per worker. `app` may begin with a DNS name; `app_protocol` is `http1` or
+    `engine` holds one address per worker, or those of engines elsewhere (`is_remote`), which may begin with a DNS name;
+    `engine_tls` then says how to ask them. `app` may begin with a DNS name; `app_protocol` is `http1` or
     `http2`. `access_log` is a file for Envoy to write to, None for no log.
     """
 
@@ -73,6 +75,8 @@ class ProxySettings:
     request_timeout_ms: int = 30_000
     access_log: str | None = None
     accepted_risks: tuple[str, ...] = ()
+    is_remote: bool = False
+    engine_tls: EngineTls | None = None
     patch: dict[str, Any] | None = None
     patch_source: str = ""
 
@@ -130,6 +134,10 @@ def _fill(settings: ProxySettings) -> str:
         "response": settings.inspect_response,
         "routes": bool(settings.routes),
         "rate_limits": bool(settings.rate_limits),
+        "engine_tls": settings.engine_tls is not None,
+        "engine_secrets": settings.engine_tls is not None and bool(settings.engine_tls.secrets),
+        "local_engine": not settings.is_remote,
+        "remote_engine": settings.is_remote,
     }
     values: dict[str, object] = {
         "admin_address": _address(settings.admin),
@@ -147,6 +155,8 @@ def _fill(settings: ProxySettings) -> str:
         "routes": [render_route(route, settings.inspect_response) for route in settings.routes],
         # A name is looked up again as its records change; an IP needs no lookup.
         "app_cluster_type": "STATIC" if _is_ip(settings.app) else "STRICT_DNS",
+        "engine_cluster_type": "STATIC" if all(map(_is_known, settings.engine)) else "STRICT_DNS",
+        "engine_transport_socket": transport_socket(settings.engine_tls) if settings.engine_tls is not None else None,
         "app_options": {f"{settings.app_protocol.replace('http1', 'http')}_protocol_options": {}},
         "app_endpoints": [_endpoint(settings.app)],
         "engine_endpoints": [_endpoint(address) for address in settings.engine],
@@ -188,6 +198,11 @@ def _address(address: str) -> dict[str, Any]:
 
 def _endpoint(address: str) -> dict[str, Any]:
     return {"endpoint": {"address": _address(address)}}
+
+
+def _is_known(address: str) -> bool:
+    """Needs no lookup."""
+    return address.startswith("unix:") or _is_ip(address)
 
 
 def _is_ip(address: str) -> bool:

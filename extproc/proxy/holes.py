@@ -318,8 +318,19 @@ def _open_engine(bootstrap: Bootstrap) -> Places:
         for group in dicts_at(dict_at(cluster, "load_assignment"), "endpoints"):
             for item in dicts_at(group, "lb_endpoints"):
                 address = dict_at(item, "endpoint", "address", "socket_address")
-                if address and not _is_loopback(str(address.get("address", ""))) and "transport_socket" not in cluster:
+                if address and not _is_loopback(str(address.get("address", ""))) and not _is_verified(cluster):
                     yield f"cluster {name}, {address.get('address')}"
+
+
+def _is_verified(cluster: Tree) -> bool:
+    """Does Envoy ask by TLS, and look at who answers? What a mesh brings over SDS or of its own is believed."""
+    config = dict_at(cluster, "transport_socket", "typed_config")
+    if not is_a(config, "UpstreamTlsContext"):
+        return "transport_socket" in cluster and not is_a(config, "RawBuffer")
+    common = dict_at(config, "common_tls_context")
+    validation = dict_at(common, "validation_context")
+    kinds = ("combined_validation_context", "validation_context_sds_secret_config")
+    return any(kind in common for kind in kinds) or "trusted_ca" in validation
 
 
 # Time and number
@@ -581,7 +592,7 @@ HOLES: dict[str, Hole] = {
         ("S23",),
         _open_engine,
         "requests travel to the engine in the clear, and whoever is in between reads and answers them",
-        "a unix socket, loopback, or a transport_socket with TLS",
+        "a unix socket, loopback, or a transport_socket with TLS that trusts a CA",
     ),
     "slow-clients": Hole(
         ("S26", "S27"),

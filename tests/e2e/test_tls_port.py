@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import socket
 import ssl
@@ -18,68 +17,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from extproc._pb.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
-from tests.k8s.certificates import Authority, make_authority, write_certificate
+from tests.e2e.tls_engine import NO_PROXY, PROXY, SERVER, START_S, Engine, start
+from tests.k8s.certificates import make_authority, write_certificate
 
-SERVER = "engine.test"
-PROXY = "spiffe://test/proxy"
 PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
-NO_PROXY = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
-START_S = 30.0
-
-
-class Engine:
-    """`extproc serve` with TLS; `folder` holds server/, client/, stranger/, ... and what it says."""
-
-    def __init__(self, folder: Path, transport: str, *flags: str) -> None:
-        self.folder = folder
-        self.authority = make_authority("our CA")
-        write_certificate(folder / "server", self.authority, SERVER)
-        write_certificate(folder / "client", self.authority, PROXY, is_client=True)
-        write_certificate(folder / "stranger", make_authority("their CA"), PROXY, is_client=True)
-        write_certificate(folder / "expired", self.authority, PROXY, is_client=True, days=-1)
-        write_certificate(folder / "other", self.authority, "spiffe://test/other", is_client=True)
-        write_certificate(folder / "not-a-client", self.authority, PROXY)
-        (folder / "ca.crt").write_bytes(self.authority.pem)
-        self.port, self.health = free_port(), free_port()
-        command = [
-            *(sys.executable, "-m", "extproc", "serve", f"--grpc=127.0.0.1:{self.port}"),
-            *(f"--health=127.0.0.1:{self.health}", "--metrics=off", "--mode=block", f"--transport={transport}"),
-            *(f"--tls-cert={folder}/server/tls.crt", f"--tls-key={folder}/server/tls.key"),
-            *(f"--tls-client-ca={folder}/ca.crt", *flags),
-        ]
-        with (folder / "said").open("wb") as said:
-            self.process = subprocess.Popen(command, stdout=said, stderr=said)
-
-    @property
-    def said(self) -> str:
-        return (self.folder / "said").read_text()
-
-    def page(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.health, timeout=10)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def channel(self, client: str = "client", authority: Authority | None = None) -> grpc.Channel:
-        credentials = grpc.ssl_channel_credentials(
-            (authority or self.authority).pem,
-            (self.folder / client / "tls.key").read_bytes() if client else None,
-            (self.folder / client / "tls.crt").read_bytes() if client else None,
-        )
-        options = [("grpc.ssl_target_name_override", SERVER), *NO_PROXY]
-        return grpc.secure_channel(f"127.0.0.1:{self.port}", credentials, options)
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def eventually(claim: Callable[[], Any], seconds: float = START_S) -> Any:
@@ -92,17 +33,6 @@ def eventually(claim: Callable[[], Any], seconds: float = START_S) -> Any:
             pass
         time.sleep(0.05)
     pytest.fail("it never became true")
-
-
-def start(folder: Path, transport: str, *flags: str) -> Engine:
-    engine = Engine(folder, transport, *flags)
-    try:
-        eventually(lambda: engine.page("/readyz")[0] == 200 or engine.process.poll() is not None)
-        assert engine.process.poll() is None, engine.said
-    except BaseException:
-        engine.stop()
-        raise
-    return engine
 
 
 @pytest.fixture(params=["http2", "grpc"], scope="module")

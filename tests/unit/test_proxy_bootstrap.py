@@ -16,6 +16,8 @@ from extproc.model.errors import ConfigError
 from extproc.model.route import Beyond, Profile, Route
 from extproc.proxy.binary import find_envoy
 from extproc.proxy.bootstrap import READY_PATH, ProxySettings, render, render_text
+from extproc.proxy.engine_tls import EngineTls
+from extproc.proxy.engine_tls import secrets as secret_files
 from extproc.proxy.rate_limits import LimitedPlace, LocalLimit
 from extproc.proxy.routes import AMBIGUOUS, render_route
 from extproc.server.upgrade import AMBIGUOUS as AMBIGUOUS_MARKS
@@ -215,6 +217,57 @@ def test_a_name_of_an_app_is_looked_up() -> None:
 def test_the_app_is_spoken_to_in_its_protocol(name: str, spoken: str) -> None:
     [options] = cluster(form(name), "app")["typed_extension_protocol_options"].values()
     assert options["explicit_http_config"] == {spoken: {}}
+
+
+TLS = EngineTls("/tls/ca.crt", "/tls/tls.crt", "/tls/tls.key", "engine.ns.svc")
+CENTRAL = {"engine": ("engine.ns.svc:9002",), "is_remote": True}
+
+
+@pytest.mark.parametrize("secrets", ["", "/etc/envoy"])
+def test_an_engine_elsewhere_is_asked_by_tls_with_both_certificates(secrets: str) -> None:
+    tls = dataclasses.replace(TLS, secrets=secrets)
+    tree = render(dataclasses.replace(PLAIN, **CENTRAL, engine_tls=tls))
+    found = cluster(tree, "extproc")
+    assert (found["type"], found["connect_timeout"]) == ("STRICT_DNS", "1s")
+    assert "outlier_detection" not in found
+    config = found["transport_socket"]["typed_config"]
+    common = config["common_tls_context"]
+    assert (config["sni"], common["alpn_protocols"]) == ("engine.ns.svc", ["h2"])
+    names = [{"san_type": "DNS", "matcher": {"exact": "engine.ns.svc"}}]
+    if secrets:
+        validation = common["combined_validation_context"]
+        assert validation["default_validation_context"] == {"match_typed_subject_alt_names": names}
+        paths = [
+            one["sds_config"]["path_config_source"]["path"]
+            for one in (
+                *common["tls_certificate_sds_secret_configs"],
+                validation["validation_context_sds_secret_config"],
+            )
+        ]
+        assert paths == [f"/etc/envoy/{name}" for name in secret_files(tls)]
+        assert tree["node"]["id"]
+    else:
+        assert common["validation_context"] == {
+            "trusted_ca": {"filename": "/tls/ca.crt"},
+            "match_typed_subject_alt_names": names,
+        }
+        assert "node" not in tree
+    retry = ext_proc(tree)["grpc_service"]["retry_policy"]
+    assert retry["retry_host_predicate"]
+    assert ext_proc(tree)["failure_mode_allow"] is False
+
+
+def test_an_engine_elsewhere_in_plain_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="open-engine"):
+        render(dataclasses.replace(PLAIN, **CENTRAL))
+    accepted = dataclasses.replace(PLAIN, **CENTRAL, accepted_risks=("open-engine",))
+    assert "transport_socket" not in cluster(render(accepted), "extproc")
+
+
+def test_files_of_secrets_watch_the_folders_of_the_certificates() -> None:
+    client, authority = (one["resources"][0] for one in secret_files(TLS).values())
+    assert client["tls_certificate"]["watched_directory"] == {"path": "/tls"}
+    assert authority["validation_context"]["watched_directory"] == {"path": "/tls"}
 
 
 def test_no_value_can_change_the_structure() -> None:

@@ -101,6 +101,13 @@ HALF = {"processing_mode": OPEN_MODE}
 GUARD_OFF = {"envoy.reloadable_features.ext_proc_fail_close_spurious_resp": False}
 
 
+def elsewhere(tree: Tree, transport: Tree) -> None:
+    """The engine's cluster leads to another machine, with this transport socket."""
+    found = cluster("extproc")(tree)
+    found["load_assignment"]["endpoints"] = [ELSEWHERE]
+    found["transport_socket"] = {"typed_config": transport}
+
+
 def options(name: str) -> Callable[[Tree], Tree]:
     return lambda tree: manager(tree)[name]
 
@@ -163,6 +170,8 @@ OPENED: list[tuple[str, str, Callable[[Tree], Any]]] = [
     ("rerouted", "", drop(ext_proc, "route_cache_action")),
     ("open-admin", "", put(whole, admin={"address": {"socket_address": {"address": "0.0.0.0", "port_value": 1}}})),
     ("open-engine", "", put(lambda tree: cluster("extproc")(tree)["load_assignment"], endpoints=[ELSEWHERE])),
+    ("open-engine", "without a CA", lambda tree: elsewhere(tree, {"@type": "x.UpstreamTlsContext"})),
+    ("open-engine", "raw", lambda tree: elsewhere(tree, {"@type": "x.RawBuffer"})),
     ("slow-clients", "heads", drop(manager, "request_headers_timeout")),
     ("slow-clients", "bodies", put(manager, request_timeout="0s")),
     ("slow-clients", "silence", put(manager, stream_idle_timeout="0s")),
@@ -181,6 +190,20 @@ def test_an_opened_hole_is_found(name: str, _how: str, change: Callable[[Tree], 
     tree = copy.deepcopy(BASE)
     change(tree)
     assert name in {finding.name for finding in find_holes(read(tree, 500))}
+
+
+@pytest.mark.parametrize(
+    "validation",
+    [
+        {"validation_context": {"trusted_ca": {"filename": "/ca"}}},
+        {"combined_validation_context": {"default_validation_context": {}}},
+        {"validation_context_sds_secret_config": {"name": "ROOTCA"}},
+    ],
+)
+def test_an_engine_asked_by_tls_is_none(validation: Tree) -> None:
+    tree = copy.deepcopy(BASE)
+    elsewhere(tree, {"@type": "x.UpstreamTlsContext", "common_tls_context": validation})
+    assert "open-engine" not in {finding.name for finding in find_holes(read(tree, 500))}
 
 
 def test_every_hole_can_be_found() -> None:
