@@ -88,7 +88,8 @@ _UNMISTAKABLE = find(
     rb"|deno\s*\.\s*run|bun\s*\.\s*spawn"
     rb"|\b(?:kernel|process|open3|io|pty)\s*\.\s*(?:exec|system|spawn|popen[23e]?|capture2e?"
     rb"|capture3)\s*\(?\s*[\"'`]|%x[({\[][a-z]|\bos\.execute\s*\(\s*[\"'`\[]|io\.popen\s*\(\s*[\"'`\[]"
-    rb"|wscript\.shell|createobject\s*\(\s*[\"']|system\.diagnostics\.process|process\.start\s*\(\s*[\"']"
+    rb"|__class__\s*\.\s*__(?:bases?|mro)__|\bconstructor\s*\(\s*[\"'`]return\s|processgroovymethods\s*\.\s*execute"
+    rb"|\baddtype\s+application/x-httpd|\bclass\.(?:module\.)?classloader\.[a-z]|<cfexecute\s[^>]{0,80}name|wscript\.shell|createobject\s*\(\s*[\"']|system\.diagnostics\.process|process\.start\s*\(\s*[\"']"
     rb"|-exec\s+bypass|\bsystem\s*\(\s*[\"'](?:id|ls|cat|whoami|uname|pwd|nc|wget|curl|ping|/bin/|cmd|rm"
     rb"|sleep|echo|bash|sh|dir|type|python|perl)\b"
 )
@@ -103,6 +104,8 @@ _ONE_CALL = find_here(
     rb"|dir\.(?:entries|glob|pwd)|response\.write\s*\(|server\.execute|thread\.sleep\s*\(\s*[0-9]"
     rb"|time\.sleep\s*\(\s*[0-9])"
 )
+_LOADER = find(rb"(?:^|[.\[])class(?:\.|\]?\[)[\"']?(?:module[\"'\]]?[.\[]+[\"']?)?classloader\b")
+_POINTER = find_here(rb"[\w./~-]{0,80}/(?:__proto__|constructor/prototype)/\w[\w./~-]{0,80}$")
 _PROTOTYPE = find(rb"(?:^|[.\[\"'])(?:__proto__|constructor\]?[.\[]+[\"']?prototype)(?:$|[.\]\"'\[])")
 
 _SURE, _CALL, _WEAK = 7, 6, 5
@@ -112,7 +115,13 @@ def detect(text: bytes, place: Place) -> Finding | None:
     """The strongest finding; of equal ones the first."""
     if place is Place.NAME:
         spans = _PROTOTYPE(text, 0)
-        return None if spans is None else _finding(_CALL, spans[0], "name", "the prototype of all objects")
+        if spans is not None:
+            return _finding(_CALL, spans[0], "name", "the prototype of all objects")
+        spans = _LOADER(text, 0)
+        return None if spans is None else _finding(_SURE, spans[0], "name", "the loader of classes, through a property")
+    spans = _POINTER(text, 0)
+    if spans is not None:
+        return _finding(_CALL, spans[0], "whole value", "the prototype of all objects, as a path to it")
     spans = _UNMISTAKABLE(text, 0)
     if spans is not None:
         is_alone = b"\n" not in text.strip() or len(text) < 400
@@ -148,8 +157,8 @@ _JUDGES = (
 
 _CALLED = frozenset(
     (
-        b"exec system passthru popen eval assert create_function call_user_func base64_decode gzinflate str_rot13 "
-        b"file_get file_put readfile highlight_file show_source fopen include require preg_replace array_map usort "
+        b"exec subprocess system passthru popen eval assert create_function call_user_func base64_decode gzinflate "
+        b"str_rot13 file_get file_put readfile highlight_file show_source fopen include require preg_replace array_map usort "
         b"unserialize move_uploaded ini_set putenv dl print_r var_dump die extract parse_str fsockopen curl_exec "
         b"scandir glob unlink symlink mail proc_open phpinfo phpversion getcwd php_uname phpcredits get_current "
         b"getmypid sys_get get_defined getruntime processbuilder forname initialcontext execute jshell __ spawn "
@@ -160,7 +169,8 @@ _CALLED = frozenset(
 _WITHOUT_CALL = frozenset(
     (
         b"java.lang. scriptengine urlclassloader initialcontext __builtins__ __globals__ mainmodule constructor "
-        b"deno bun wscript system.diagnostics -exec groovyshell defineclass qx %x dir. global. jshell __proto__ "
+        b"classloader cfexecute deno bun wscript system.diagnostics -exec groovyshell defineclass qx %x dir. global. "
+        b"jshell __proto__ __class__ processgroovy x-httpd "
         b"prototype dlopen"
     ).split()
 )

@@ -34,7 +34,7 @@ _HTTP_HEADER = find_here(
     rb"|transfer-encoding\s*:\s*(?:chunked|identity)|x-forwarded-[a-z]+\s*:\s*\S|x-[a-z-]{2,40}\s*:\s*[^\s]"
     rb"|access-control-[a-z-]+\s*:\s*\S|refresh\s*:\s*[0-9]+\s*;|link\s*:\s*<|status\s*:\s*[1-5][0-9]{2}\b"
     rb"|www-authenticate\s*:\s*\S|authorization\s*:\s*(?:basic|bearer)\b"
-    rb"|content-security-policy\s*:\s*\S|strict-transport-security\s*:"
+    rb"|content-security-policy\s*:\s*\S|clear-site-data\s*:\s*[\"*]|strict-transport-security\s*:"
     rb"|host\s*:\s*[a-z0-9-]+\.[a-z0-9.-]+\s*(?:[\r\n]|$)|connection\s*:\s*(?:close|keep-alive|upgrade)"
     rb"|cookie\s*:\s*\S+=|cache-control\s*:\s*[a-z]|last-modified\s*:\s*[a-z]{3},"
     rb"|http/[12](?:\.[01])?\s+[1-5][0-9]{2}\b|(?:get|post|put|delete|head|options|trace|connect"
@@ -107,7 +107,7 @@ _BREAKS = frozenset(
 )
 _LINES = frozenset(
     b"set-cookie location content- transfer-encoding x- access-control- refresh link status www-authentica"
-    b"te authorization "
+    b"te authorization clear-site-data "
     b"strict-transport host connection cookie cache-control last-modified http/ cc to reply-to return-path"
     b" sender from "
     b"mime-version subject disposition".split()

@@ -47,11 +47,12 @@ _BREAK_SCRIPT = find_here(
     rb"|let\s+[a-z]|if ?\(|for ?\()"
 )
 _BREAK_COMPARE = find_here(
-    rb"[^\"']*[\"'][\s)]*(?:\|\||&&)\s*(?:[\"']?(\w{0,12})[\"']?\s*[=!]==?\s*[\"']?\w{0,12}|true|1|!?[\"']{2}"
+    rb"[^\"']*[\"'][\s)]*(?:\|\||&&)\s*(?:[\"']?(\w{0,12})[\"']?\s*[=!]==?\s*[\"']?\w{0,12}|true|1|this\b|!?[\"']{2}"
     rb"|\w+\.(?:match|test|length|indexof|charat|substr)\b|object\.keys|/)"
 )
 _NUMBER_SCRIPT = find_here(
-    rb"\s*[0-9]{0,9}\s*(?:;|\|\||&&)\s*(?:return\s+(?:true|1)|this\.[a-z_]+\s*[.!=<>]|(?:while|sleep)\s*\("
+    rb"\s*[0-9]{0,9}\s*(?:;|\|\||&&)\s*(?:return\s+(?:true|1)|var\s+\w{1,20}\s*=\s*new\s+date|do ?\{"
+    rb"|this\.[a-z_]+\s*[.!=<>]|(?:while|sleep)\s*\("
     rb"|db\.|true\s*(?:;|$))"
 )
 _CYPHER = find_here(
@@ -162,7 +163,10 @@ DETECTOR = Detector(
             | frozenset((b"do {", b"if (", b"for (")),
         ),
         (_QUOTES, frozenset((b"||", b"&&"))),
-        (frozenset((b";", b"||", b"&&")), frozenset((b"return", b"this.", b"while", b"sleep", b"db.", b"true"))),
+        (
+            frozenset((b";", b"||", b"&&")),
+            frozenset((b"return", b"this.", b"date", b"do{", b"do {", b"while", b"sleep", b"db.", b"true")),
+        ),
         (_QUOTES, frozenset(b"return union with delete match load call create merge foreach set".split())),
         (frozenset((b"load", b"call")), frozenset((b"csv", b"db.", b"dbms.", b"apoc."))),
         (frozenset((b"db",)), frozenset((b".",)), frozenset((b"(", b"."))),

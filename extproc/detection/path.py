@@ -54,7 +54,7 @@ _TARGET = re.compile(
 """After the climb, or anywhere in the path: a folder's name must begin there."""
 
 _ABSOLUTE = re.compile(
-    rb"(?:[a-z]:)?/(?:"
+    rb"/?(?:[a-z]:)?/(?:"
     rb"etc/(?:passwd|shadow|group|gshadow|hosts|hostname|sudoers|issue|fstab|crontab|mtab|motd|profile|resolv\.conf|"
     rb"os-release|redhat-release|environment|bashrc|inetd\.conf|exports|ssh/|ssl/|mysql/|apache2?/|httpd/|nginx/|php|"
     rb"security/|init\.d/|cron|samba/|ldap/|vsftpd|proftpd|pure-ftpd|my\.cnf|pki/|kubernetes/|docker/|network/|"
@@ -63,7 +63,7 @@ _ABSOLUTE = re.compile(
     rb"modules|devices|[0-9]+)(?:/|$)"
     rb"|root/\.|var/(?:log|mail|adm|spool/(?:cron|mail)|lib/(?:mysql|mlocate|docker)|run/(?:secrets|docker))(?:/|$)"
     rb"|(?:usr/local|usr/pkg|opt|var|xampp|library)/(?:[a-z0-9._-]+/){0,5}(?:logs?|conf|etc)(?:/|$)"
-    rb"|(?:home|users|root|var/www)/(?:[^/]{1,40}/){0,6}\.(?:ssh|bash_history|bashrc|bash_profile|profile|aws|env|git|"
+    rb"|(?:home|users|root|var/www|apps?|srv|opt|usr/src|workspace|code)/(?:[^/]{1,40}/){0,6}\.(?:ssh|bash_history|bashrc|bash_profile|profile|aws|env|git|"
     rb"mysql_history|npmrc|netrc|kube)(?:/|$)"
     rb"|(?:windows|winnt)/(?:system32|win\.ini|system\.ini|repair|debug|panther|iis|explorer|php\.ini|[a-z0-9_-]+\.(?:log|ini))"
     rb"|(?:boot\.ini|win\.ini|autoexec\.bat|pagefile\.sys|inetpub/)"
@@ -90,6 +90,7 @@ _INSTALLED = re.compile(
     rb"program(?:[ ~_]?files|data)[^/]{0,8}|documents[ ]and[ ]settings|[wx]amp\w{0,3}|inetpub|apache\w{0,8}|"
     rb"mysql\w{0,8}|php\w{0,4}|nginx)/(?:[^/]{1,60}/){0,8}"
     rb"(?:[^/]{0,60}\.(?:conf|cnf|cfg|ini|log|errs?|pid|inc|key|pem|bak|sam)(?:\.[a-z0-9]{1,8})?"
+    rb"|(?:database|secrets|credentials|application|settings|parameters)\.(?:ya?ml|properties|json|php|py|rb)"
     rb"|_?(?:access|error|sys|auth|mail|web|ftp|cron)?[_-]?log(?:s|file|[._-]?[0-9])?|sam|security|system"
     rb"|(?:[a-z]{1,6}-?)?ftpd|httpd|sshd|crond?|samba|named|web\.config|global\.asax?)/?$"
 )
@@ -212,6 +213,8 @@ def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
         word = word[word.rfind(b"=", 0, word.find(b"/")) + 1 :]
     if b";" in word:
         word = _PARAMETERS.sub(b"", word)
+    if word[:4] in (b"//?/", b"//./"):
+        word = word[3:]  # Windows' way to say that a path is to be taken as it is
     raw = word
     is_odd = len(word) - len(word := _RESTLESS.sub(b"/", word)) > 3
     steps = highest = 0

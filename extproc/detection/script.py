@@ -122,8 +122,8 @@ _IN_SCRIPT = find_here(
 )
 _AFTER_COMMENT = find_here(rb"[^\"'<>(]{0,20}(?:\*/|-->|\n|\})[\s;)}]*(" + _GLOBAL + rb")")
 _WHOLE_CALL = find_here(
-    rb"[\s;(]*(?:(?:window|self|top|parent|this|globalthis)\s*[.\[][\"']?)*(?:alert|confirm|prompt|eval"
-    rb"|print)[\"'\]]*\s*(?:\?\.)?"
+    rb"[\s;(]*(?:(?:window|self|top|parent|this|globalthis)\s*[.\[][\"']?)*(?:alert|confirm|prompt"
+    rb"|eval)[\"'\]]*\s*(?:\?\.)?"
     rb"[(`]\s*[^\s)`][^)`]{0,200}[)`][)\s;/>*-]*$"
 )
 _WHOLE_ADDRESS = find_here(rb"[^a-z0-9]{0,10}(?:[a-z]{1,12}=[^a-z0-9]{0,3})?(" + _RUNS + rb")\s*([^\s].*)?")

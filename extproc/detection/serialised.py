@@ -71,12 +71,15 @@ _GADGET = find_here(
     rb"|org\.apache\.(?:xalan|xbean|commons\.(?:collections|beanutils|configuration|dbcp)|tomcat\.dbcp"
     rb"|ibatis\.datasource|activemq|shiro\.jndi)[\w.]*\.|com\.mchange\.v2\."
     rb"|com\.zaxxer\.hikari\.|bsh\.interpreter|groovy\.util\.|java\.net\.urlclassloader"
-    rb"|java\.lang\.(?:processbuilder|runtime)$|ch\.qos\.logback\.core\.db\."
+    rb"|java\.lang\.(?:processbuilder|runtime|autocloseable)$|java\.net\.inet(?:[46]|socket)address$|gem::[a-z]+|json::genericobject|ch\.qos\.logback\.core\.db\."
     rb"|system\.(?:windows|diagnostics|configuration|security|workflow|data|management|io|web"
     rb"|activities)\.[\w.+]*,\s*[a-z][\w.]*)[\w.$, =-]*$"
 )
 """Names of classes that are known to run what they are made of, as all of a value: JSON tells a class so."""
-_NODE = find(rb"_\$\$nd_func\$\$_|_\$\$nd_cc\$\$_|\{\s*[\"']?__js_function[\"']?\s*:|[\"']__proto__[\"']\s*:\s*\{")
+_PICKLED_NAME = find(rb"(?:^|[.\[])py/(?:object|reduce|type|function|repr|newargs(?:ex)?|initargs)\]?$")
+_NODE = find(
+    rb"_\$\$nd_func\$\$_|_\$\$nd_cc\$\$_|\{\s*[\"']?__js_function[\"']?\s*:|[\"']__proto__[\"']\s*:\s*\{|[\"']constructor[\"']\s*:\s*\{\s*[\"']prototype[\"']\s*:\s*\{"
+)
 _VIEWSTATE_TYPES = find(
     rb"typeconfusedelegate|textformattingrunproperties|activitysurrogateselector|windowsidentity"
     rb"|objectstateformatter|losformatter|sessionsecuritytoken"
@@ -87,6 +90,13 @@ _SCORE = 7
 
 def detect(text: bytes, place: Place) -> Finding | None:
     """The first mark that fits."""
+    if place is Place.NAME:
+        spans = _PICKLED_NAME(text, 0)
+        return (
+            None
+            if spans is None
+            else Finding("serialised", _SCORE, spans[0], "name", "an object of Python (jsonpickle)")
+        )
     for judge, reason in _JUDGES:
         spans = judge(text, 0)
         if spans is not None:
@@ -119,7 +129,8 @@ _JUDGES = (
 )
 
 _MARKS = frozenset(
-    b"ro0ab __halt_compiler gasv gan gaj gar gas y29zcn y3bvc2 kgrw kglvcw bah aaeaaad nd_func nd_cc __js __proto__ "
+    b"ro0ab __halt_compiler gasv gan gaj gar gas y29zcn y3bvc2 kgrw kglvcw bah aaeaaad nd_func nd_cc __js "
+    b"__proto__ py/ prototype "
     b"clr-namespace resolves-to serialization typeconfused textformatting activitysurrogate windowsidentity "
     b"objectstateformatter losformatter sessionsecurity objectdataprovider resourcedictionary processstartinfo "
     b"dynamic-proxy sorted-set tree-map".split()
@@ -142,7 +153,7 @@ _MODULES = frozenset(
 )
 _GADGETS = frozenset(
     b"com.sun. org.springframework javax. org.apache com.mchange com.zaxxer bsh.interpreter groovy.util java.net.url "
-    b"java.lang. ch.qos system.".split()
+    b"java.lang. java.net. gem:: json::generic ch.qos system.".split()
 )
 
 DETECTOR = Detector(

@@ -34,13 +34,13 @@ HOST_LIMIT_BYTES = 255
 
 _ADDRESS = find_here(
     rb"[\s\"'<(\x00-\x20]*(?:(?:url|src|href|u"
-    rb"|uri)\s*[=:(]\s*[\"']?)?((?:[a-z][a-z0-9+.-]{1,20}:)?)([/\\]{0,4})([^\s/\\?#\"'<>]*)([^\s]*)"
+    rb"|uri)\s*[=:(]\s*[\"']?)?((?:[a-z][a-z0-9+._-]{1,20}:)?)([/\\]{0,4})([^\s/\\?#\"'<>]*)([^\s]*)"
 )
 _SCHEME_ODD = find_here(
     rb"(?:gopher|dict|tftp|netdoc|jar|ldaps?|smb|cifs|nfs|rmi|iiop|corbaname|telnet|finger|imaps?|smtps?"
     rb"|pop3s?|sftp|scp|rtmp|mongodb|redis|mysql|postgres(?:ql)?|unix|local_file|view-source|php|phar"
     rb"|expect|zip|glob|data|ogg|rar|zlib|compress\.[a-z0-9]+|res|resource|classpath|blob|chrome|vbscript"
-    rb"|svn|git|slp|x-[a-z]+):$"
+    rb"|svn|git|slp|https?\+unix|x-[a-z]+):$"
 )
 _SCHEME_WEB = frozenset(
     (b"http:", b"https:", b"ftp:", b"ftps:", b"ws:", b"wss:", b"", b"url:", b"feed:", b"webdav:", b"dav:")
@@ -89,7 +89,7 @@ _LOOPBACK_NAMES = find_here(
     rb"|readme\.localtest\.me|bugbounty\.dod\.network|"
     rb"spoofed\.burpcollaborator\.net|127-0-0-1\.org\.uk|localho\.st|fbi\.com|mail\.ebc\.apple\.com"
     rb"|localdomain\.pw|local\.sisteminha\.com)"
-    rb"|(?:[a-z0-9_-]{1,40}\.){0,6}(?:nip|sslip|xip)\.io|[a-z0-9.-]{1,80}\.(?:rbndr|1u)\.(?:us|ms)"
+    rb"|(?:[a-z0-9_-]{1,40}\.){1,6}(?:nip|sslip|xip)\.io|[a-z0-9.-]{1,80}\.(?:rbndr|1u)\.(?:us|ms)"
     rb"|[a-f0-9]{8}\.[a-f0-9]{8}\.rbndr\.us)\.?$"
 )
 _INTERNAL_NAMES = find_here(
@@ -228,7 +228,8 @@ def _odd_scheme(
 
 def _host(authority: bytes, rest: bytes, span: tuple[int, int]) -> Finding | None:
     user, at, authority = authority.rpartition(b"@")
-    if any(byte > 0x7F for byte in authority):
+    is_folded = not authority.isascii()
+    if is_folded:
         folded = (
             unicodedata.normalize("NFKC", authority.decode("utf-8", "replace")).replace("。", ".").replace("．", ".")
         )
@@ -239,7 +240,7 @@ def _host(authority: bytes, rest: bytes, span: tuple[int, int]) -> Finding | Non
         host, _, port = authority[1:].partition(b"]")
         return _ipv6(host.lower(), span)
     host, _, port = authority.partition(b":")
-    host = host.lower().strip(b"\x00 \t,;")
+    host = host.lower().strip(b"\x00 \t,;").partition(b"$")[0]
     port = port.partition(b"@")[0]
     path = rest.lstrip(b"/\\")
     if host in _META_NAMES or host in _META_HOSTS:
@@ -251,6 +252,8 @@ def _host(authority: bytes, rest: bytes, span: tuple[int, int]) -> Finding | Non
     if _LOOPBACK_NAMES(host, 0) is not None:
         return _finding(_HIDDEN, span, "a name that stands for a private address")
     if host in _LOCALHOST or host.endswith(b".localhost"):
+        if is_folded:
+            return _finding(_HIDDEN, span, "the machine itself, its name written so that it does not show")
         if port in _INTERNAL_PORTS or _TELLING_PATH(path.lower(), 0) is not None or at or host != b"localhost":
             return _finding(_PRIVATE, span, "the machine itself, an inner port or path")
         return _finding(_HINT, span, "the machine itself")

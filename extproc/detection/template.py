@@ -31,7 +31,7 @@ FOLDS_LIMIT = 12
 LIMIT_BYTES = 8192
 
 _OPENS = find(
-    rb"\{\{|\{%|[$#*%@~!]\{|<%|\[\[|\[\(|\{(?:php|\$|[a-z:]+\(|/|[0-9'\"(]|=|#|system|include|fetch|if"
+    rb"\{\{|\{%|[$#*%@~!]\{|<%|\[\[|\[\(|\[#|\{(?:smarty_|math\s+equation|php|\$|[a-z:]+\(|/|[0-9'\"(]|=|#|system|include|fetch|if"
     rb"|literal|self)|@\(|<#|</#|#set\s*\(|\$\("
 )
 _CLOSES = {
@@ -39,6 +39,7 @@ _CLOSES = {
     b"{%": b"%}",
     b"<%": b"%>",
     b"[[": b"]]",
+    b"[#": b"]",
     b"[(": b")]",
     b"@(": b")",
     b"#s": b")",
@@ -47,8 +48,8 @@ _CLOSES = {
 }
 
 _ARITHMETIC = find_here(
-    rb"[\s{(=$#*%@!'\"-]*[0-9]{1,20}[\s'\")]*(?:\*\*?|/|%|\+|-|\|\||&&|<<|\^)[\s'\"(]*[0-9]{1,20}[\s'\")"
-    rb"|a-z_]*(?:[*+/-][\s0-9'\"()]*)?[\s})%]*$"
+    rb"(?:\s*(?:if|elif|print|do|return|set\s+\w{1,20}\s*=)\b)?[\s{(=$#*%@!'\"-]*[0-9]{1,20}[\s'\")]*(?:\*\*?|/|%|\+|-|\|\||&&|<<|\^)[\s'\"(]*[0-9]{1,20}[\s'\")"
+    rb"|a-z_]*(?:[*+/-][\s0-9'\"()]*)?(?:[=!<>]=?\s*[0-9]{1,20})?[\s})%]*$"
 )
 _PLAIN_NUMBERS = find_here(rb"[\s$]*[0-9]{1,4}\s*[-/][\s]*[0-9]{1,4}(?:\s*[-/]\s*[0-9]{1,4})?\s*$")
 _REPEATED = find_here(rb"[\s{=]*[\"'][^\"']{0,20}[\"']\s*\*\s*[0-9]{1,9}\s*\}*$")
@@ -101,35 +102,46 @@ _REACHES = find(
     rb"|\bdebug\s*(?:%|$)|\binclude\s+['\"]?(?:/|\.\./|file:|php:|https?:)|\bload\s+log\b"
     rb"|\bget_admin_log\b|\bcsrf_token\s*%|\bmro\b|\bsubclasses\b|\bbuiltins\b|\bglobals\b"
     rb"|\bundefined\s*\.|\bscope\s*\.|\b\$(?:eval|on|parent|new)\b|\btoString\s*\(\s*\)\s*\."
+    rb"|[\"'](?:/(?:etc|proc|root)/[^\"']{1,80}|php://[^\"']{1,80})[\"']|\bconstant\s*\(\s*[\"']|\.data_model\b"
+    rb"|\bsigner\s*\.\s*key\b|smarty_[a-z_]{1,40}::|\bequation\s*=\s*[\"'][^}]{0,80}(?:\\x|[\"']\s*\)\s*\()"
     rb"|\bfromcharcode|\balert\s*\(|\bfetch\s*\("
 )
 _WHOLE_NAME = find_here(
     rb"[\s=]*(?:config|self|settings|request|app|debug|env|_context|_self|dump\(\)|globals\(\)|locals\(\)"
     rb"|vars\(\)|dir\(\)|this|\.|\$smarty\.version"
-    rb"|smarty\.version|range\.constructor|\.version|\$class|\$context|applicationscope|sessionscope"
+    rb"|smarty\.version|range\.constructor|\.(?:version|globals|main|vars|namespace|template_name)|\$class|\$context|applicationscope|sessionscope"
     rb"|request\.application)[\s]*$"
 )
 _STATEMENT = find_here(
     rb"\s*(?:import|from|debug|extends|include|load|set\s|assign|macro|call|exec|python|raw_?php|php|eval)\b"
 )
-_VELOCITY = find(rb"\$!?\{?[a-z_]\w{0,30}\}?\s*\.\s*(?:getclass\s*\(|class\s*\.|inspect\s*\()")
+_VELOCITY = find(
+    rb"#(?:include|parse)\s*\(\s*[\"'](?:/|\.\.|[a-z]{2,8}:)|#evaluate\s*\(\s*[\"'$]|\$!?\{?[a-z_]\w{0,30}\}?\s*\.\s*(?:getclass\s*\(|class\s*\.|inspect\s*\()"
+)
 _LOADS = find(rb"\$\{\s*(?:jndi|jn?di)\s*:\s*[^}\s]?")
 _LOADS_OTHER = find(
     rb"\$\{\s*(script\s*:\s*[a-z]+\s*:|dns\s*:|url\s*:\s*[a-z0-9-]+\s*:|base64decoder\s*:"
     rb"|resourcebundle\s*:|file\s*:\s*utf-?8\s*:)"
 )
 _TELLS = find(
-    rb"\$\{\s*(?:env|sys|ctx|java|main|web|docker|k8s|kubernetes|spring|log4j|bundle|sd|map|event|marker"
-    rb"|date|hostname|lower|upper)\s*:[^}]{1,200}"
+    rb"\$\{\s*(?:env|sys|ctx|java|web|docker|k8s|kubernetes|spring|log4j|hostname|lower|upper|sd|main)"
+    rb"\s*:[^}]{1,200}"
 )
+_NESTED = find(rb"\$\{\s*\$\{[a-z]{1,12}\s*:")
 _INNERMOST = re.compile(rb"\$\{(?:[^{}$]{0,200}?:-|[a-z0-9_]{1,12}:)?([^{}$:]{0,200})\}", re.IGNORECASE)
 """`${lower:x}`, `${::-x}`, `${env:NAME:-x}` stand for x; `${name}` is left alone by `_fold`."""
 _READS_FILE = find_here(
     rb"\s*[\w.]{1,60}\s*\(\s*[\"'](?:/(?:etc|proc|var|root|home|tmp|app|usr|opt)/|[a-z]:\\|\.\./|file:)"
 )
-_OF_SMARTY = frozenset((b"*", b"php", b"$", b"system", b"self", b"smarty", b"include", b"fetch", b"exec", b"eval"))
+_OF_SMARTY = frozenset(
+    (b"equation", b"*", b"php", b"$", b"system", b"self", b"smarty", b"include", b"fetch", b"exec", b"eval")
+)
 """Single braces are everywhere; one of these must be between them."""
-_RAZOR = find(rb"@(?:system\.(?:io|diagnostics|net|reflection|environment)|microsoft\.win32)\.[a-z.]+\s*[.(]")
+_PROBE = find(rb"(?:[$#*@~]?\{\{|[$#*@~]\{|\{%|\[%|<#|\[#){0,4}<%(?:[$#*@~]?\{\{|[$#*@~]\{|\{%|\[%|<#|\[#){1,4}['\"%]")
+"""Openings of several languages at once: each fails in its own way on what follows."""
+_RAZOR = find(
+    rb"@(?:[a-z]{1,20}\.[a-z]{1,20}\(\s*)?(?:system\.(?:io|diagnostics|net|reflection|environment)|microsoft\.win32)\.[a-z.]+\s*[.(]"
+)
 
 _RUNS, _TELLS_SCORE, _WORKS_OUT, _NAMES = 8, 5, 6, 5
 
@@ -148,9 +160,12 @@ def detect(text: bytes, place: Place) -> Finding | None:
         spans = _RAZOR(text, 0)
         if spans is not None:
             return _finding(_RUNS, spans[0], "expression in @", "reaches behind the template")
+        spans = _PROBE(text, 0)
+        if spans is not None:
+            return _finding(_WORKS_OUT, spans[0], "expression", "openings of several languages at once")
         spans = _VELOCITY(text, 0)
         if spans is not None:
-            best = _finding(_WORKS_OUT, spans[0], "reference of Velocity", "reaches a class through a value")
+            best = _finding(_WORKS_OUT, spans[0], "reference of Velocity", "reaches a class or a file")
     return best
 
 
@@ -177,7 +192,7 @@ def _lookup(text: bytes) -> Finding | None:
     if other is not None:
         name = folded[other[1][0] : other[1][1]].partition(b":")[0].decode("latin-1")
         return _finding(_RUNS, whole, "lookup", f"lookup {name}, which runs or loads")
-    if folds and _TELLS(text, 0) is not None and text.count(b"${") > 2:
+    if folds and (_TELLS(text, 0) is not None or _NESTED(text, 0) is not None) and text.count(b"${") > 2:
         return _finding(_WORKS_OUT, whole, "lookup of a logger", "lookups within lookups")
     spans = _TELLS(text, 0)
     if spans is None:
@@ -190,6 +205,8 @@ def _lookup(text: bytes) -> Finding | None:
 def _fold(found: re.Match[bytes]) -> bytes:
     """What an inner lookup stands for; one that only names a variable stays."""
     inner = found[0][2:-1]
+    if not inner:
+        return b""
     return found[1] if b":" in inner and inner.partition(b":")[0].strip().lower() not in _KEPT else found[0]
 
 
@@ -274,6 +291,10 @@ _OPENERS = frozenset(
         b"<%",
         b"[[",
         b"[(",
+        b"[#",
+        b"#evaluate",
+        b"#include",
+        b"#parse",
         b"@(",
         b"<#",
         b"</#",
@@ -287,7 +308,7 @@ DETECTOR = Detector(
     gate=(
         (_OPENERS,),
         (frozenset((b"{",)), _OF_SMARTY),
-        (frozenset((b"@system.", b"@microsoft.")),),
+        (frozenset((b"@",)), frozenset((b"system.", b"microsoft."))),
         (frozenset((b"$",)), frozenset((b".getclass", b".class.", b".inspect", b"class"))),
     ),
     detect=detect,
