@@ -106,7 +106,7 @@ def holes(tree: Tree) -> list[str]:
         found.append("trailers are not inspected")
     if settings.get("observability_mode"):
         found.append("answers of the engine are ignored")
-    if not settings["mutation_rules"].get("disallow_all", {}).get("value"):
+    if settings["mutation_rules"].get("disallow_all") is not True:
         found.append("the engine may rewrite requests")
     allowed = settings.get("allowed_override_modes", [])
     if settings.get("allow_mode_override") and (
