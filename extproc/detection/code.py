@@ -158,8 +158,8 @@ _JUDGES = (
 _CALLED = frozenset(
     (
         b"exec subprocess system passthru popen eval assert create_function call_user_func base64_decode gzinflate "
-        b"str_rot13 file_get file_put readfile highlight_file show_source fopen include require preg_replace array_map usort "
-        b"unserialize move_uploaded ini_set putenv dl print_r var_dump die extract parse_str fsockopen curl_exec "
+        b"str_rot13 file_get file_put readfile highlight_file show_source fopen include require preg_replace array_map "
+        b"usort unserialize move_uploaded ini_set putenv dl print_r var_dump die extract parse_str fsockopen curl_exec "
         b"scandir glob unlink symlink mail proc_open phpinfo phpversion getcwd php_uname phpcredits get_current "
         b"getmypid sys_get get_defined getruntime processbuilder forname initialcontext execute jshell __ spawn "
         b"importlib child_process binding function createobject io. open file settimeout throw response server "

@@ -1,4 +1,4 @@
-"""The variants of attacks that this project wrote, and their harmless twins, against the own rules at their threshold."""
+"""Variants of attacks that this project wrote, and their harmless twins, against the own rules by default."""
 
 from __future__ import annotations
 
