@@ -21,7 +21,8 @@ def human(decision: Decision, masking: Masking = _DEFAULT, scrubber: Scrubber | 
     scrubber = scrubber or Scrubber(masking, decision)
     words = [_verdict(decision), _shown(scrubber.text(decision.method)), _shown(scrubber.text(decision.path))]
     if decision.route:
-        words.append(f"route={_shown(scrubber.string(decision.route).encode())}")
+        route = scrubber.place(decision.route.encode("utf-8", "surrogateescape"))
+        words.append(f"route={_shown(route)}")
     if decision.source:
         words.append(f"client {decision.client} is {decision.source}")
     match = _telling(decision)

@@ -67,10 +67,13 @@ _LOOKS = re.compile(
     """,
     re.VERBOSE,
 )
-_SIGNS = tuple(
-    b"eyJ AKIA ASIA AROA AIDA ABIA ACCA AIza ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox k_ k- npm_".split()
+_SIGNS = (
+    (b"J", (b"eyJ",)),
+    (b"A", tuple(b"AKIA ASIA AROA AIDA ABIA ACCA AIza".split())),
+    (b"_", tuple(b"ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ k_ npm_".split())),
+    (b"-", tuple(b"glpat- xox k-".split())),
 )
-"""Each of _LOOKS holds one of them; to look for them costs a tenth."""
+"""Each of _LOOKS holds one of them, and what stands before it; to look for these costs a fiftieth."""
 
 _SCHEME = re.compile(
     rb"\b(?:bearer|basic|digest|negotiate|ntlm|aws4-hmac-sha256)\s+([^\s\"',][^\r\n\"']*)", re.IGNORECASE
@@ -81,6 +84,7 @@ _PRIVATE_KEY = re.compile(
 _USER_INFO = re.compile(rb"://[^\s/?#@:]{0,256}:([^\s/?#@]{1,256})@")
 # Cards begin with 2 to 6; a time in milliseconds, which one in ten times passes Luhn, begins with 1.
 _DIGITS = re.compile(rb"(?<!\d)[2-6](?:[ \-]?\d){12,18}(?!\d)")
+MIN_CARD_DIGITS = 13
 
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _PRINTABLE = bytes(range(32, 127)) + b"\t\r\n"
@@ -224,19 +228,29 @@ def _encoded(text: bytes) -> Iterable[tuple[Span, bytes]]:
             yield token.span(), decoded
 
 
-def _by_look(text: bytes) -> Iterable[Span]:
-    if any(sign in text for sign in _SIGNS):
-        for match in _LOOKS.finditer(text):
-            yield match.span()
-    for match in _SCHEME.finditer(text):
-        yield match.span(1)
-    for match in _PRIVATE_KEY.finditer(text):
-        yield match.span()
-    for match in _USER_INFO.finditer(text):
-        yield match.span(1)
-    for match in _DIGITS.finditer(text):
-        if _passes_luhn(match[0]):
-            yield match.span()
+def _by_look(text: bytes) -> list[Span]:
+    """What needs no name. A pattern is tried where what all its matches hold is there: most texts have none of it."""
+    found: list[Span] = []
+    if _has_sign(text):
+        found += [match.span() for match in _LOOKS.finditer(text)]
+    if len(text.split(None, 1)) > 1:
+        found += [match.span(1) for match in _SCHEME.finditer(text)]
+    if b"--" in text:
+        found += [match.span() for match in _PRIVATE_KEY.finditer(text)]
+    if b"://" in text:
+        found += [match.span(1) for match in _USER_INFO.finditer(text)]
+    if len(text) - len(text.translate(None, b"0123456789")) >= MIN_CARD_DIGITS:
+        found += [match.span() for match in _DIGITS.finditer(text) if _passes_luhn(match[0])]
+    return found
+
+
+def _has_sign(text: bytes) -> bool:
+    for first, signs in _SIGNS:
+        if first in text:
+            for sign in signs:
+                if sign in text:
+                    return True
+    return False
 
 
 def _passes_luhn(digits: bytes) -> bool:

@@ -114,7 +114,7 @@ def _match(match: Match, scrubber: Scrubber) -> dict[str, Any]:
         "id": match.rule_id,
         "msg": _text(scrubber.msg(match)),
         "logdata": _text(MASK if match.logdata and scrubber.hides(match) else scrubber.text(match.logdata)),
-        "tags": [_cut(scrubber.string(tag)) for tag in match.tags[:MAX_LISTED]],
+        "tags": [_text(scrubber.place(tag.encode("utf-8", "surrogateescape"))) for tag in match.tags[:MAX_LISTED]],
         "severity": match.severity,
         "variable": _cut(scrubber.variable(match.variable)),
         "via": list(match.via[:MAX_LISTED]),

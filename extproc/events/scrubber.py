@@ -22,8 +22,8 @@ MAX_KNOWN_SECRETS = 256
 MAX_SCANNED_TOTAL_BYTES = 32_768
 """Of all matched values together, what is looked through; a match on more is not shown at all."""
 
-PLACES = 256
-"""Hosts and routes that are remembered with their masks."""
+PLACES = 1024
+"""Hosts, routes and tags that are remembered with their masks."""
 
 MAX_PARTED_BYTES = 512
 """A longer secret (a whole document behind `"token":`) is known as a whole only, not word by word."""
@@ -53,7 +53,7 @@ class Scrubber:
         return match.msg if match.is_msg_fixed else self.text(match.msg)
 
     def place(self, text: bytes) -> bytes:
-        """As `text`, for what most requests have in common: a host, a route."""
+        """As `text`, for what most requests have in common: a host, a route, a tag."""
         masked = _masked_place(self._masking, text[:MAX_SCANNED_BYTES])
         return self._pattern.sub(MASK, masked) if self._pattern else masked
 
