@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -27,6 +27,25 @@ FROM_APP = "via_upstream"
 
 MAX_REQUEST_ID_CHARS = 128
 """A request id longer than that is cut; Envoy's own have 36."""
+
+MAX_ORIGINS = 4096
+"""Client connections (by route) of which the attributes are remembered; then all are forgotten."""
+
+MAX_ORIGIN_BYTES = 512
+"""Longer attributes are read anew each time."""
+
+
+class _Origin(NamedTuple):
+    """Where a request comes from and where it goes, of Envoy's attributes."""
+
+    client: Address
+    server: Address
+    protocol: bytes
+    route: str
+    request_id: str
+
+
+_origins: dict[bytes, _Origin] = {}
 
 _KINDS = {kind.value: kind for kind in Kind}
 _PSEUDO = frozenset({":method", ":path", ":authority", ":scheme", ":status", ":protocol"})
@@ -65,19 +84,18 @@ def request_head(message: Message, policy: str = "") -> RequestHead:
     """The head of a `request_headers` message. Raises WireError(`duplicate-pseudo-header`)."""
     part = message.request_headers
     pseudo, headers = _split(part.headers.headers)
-    text = _attributes(message)
-    protocol = text.get("request.protocol")
+    origin = _origin(message)
     return RequestHead(
         method=pseudo.get(":method", b""),
         path=pseudo.get(":path", b""),
         authority=pseudo.get(":authority", b""),
         headers=headers,
         scheme=pseudo.get(":scheme", b"http"),
-        protocol=protocol.encode() if protocol else b"HTTP/1.1",
-        client=_address(text.get("source.address", "")),
-        server=_address(text.get("destination.address", "")),
-        request_id=(text.get("request.id") or _first(headers, b"x-request-id"))[:MAX_REQUEST_ID_CHARS],
-        route=text.get("xds.route_name", ""),
+        protocol=origin.protocol,
+        client=origin.client,
+        server=origin.server,
+        request_id=(origin.request_id or _first(headers, b"x-request-id"))[:MAX_REQUEST_ID_CHARS],
+        route=origin.route,
         policy=policy,
         is_last=part.end_of_stream,
     )
@@ -128,6 +146,28 @@ def _attributes(message: Message) -> dict[str, str]:
     if ATTRIBUTES not in attributes:
         return {}
     return {name: value.string_value for name, value in attributes[ATTRIBUTES].fields.items() if value.string_value}
+
+
+def _origin(message: Message) -> _Origin:
+    """What the attributes say. All requests of a connection on a route have the same ones, so it is remembered."""
+    attributes = message.attributes
+    written: bytes = attributes[ATTRIBUTES].SerializeToString() if ATTRIBUTES in attributes else b""
+    origin = _origins.get(written)
+    if origin is None:
+        text = _attributes(message)
+        protocol = text.get("request.protocol")
+        origin = _Origin(
+            client=_address(text.get("source.address", "")),
+            server=_address(text.get("destination.address", "")),
+            protocol=protocol.encode() if protocol else b"HTTP/1.1",
+            route=text.get("xds.route_name", ""),
+            request_id=text.get("request.id", ""),
+        )
+        if not origin.request_id and len(written) <= MAX_ORIGIN_BYTES:  # with an id it would not come again
+            if len(_origins) >= MAX_ORIGINS:
+                _origins.clear()
+            _origins[written] = origin
+    return origin
 
 
 def _first(headers: Headers, name: bytes) -> str:

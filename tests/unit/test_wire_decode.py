@@ -104,6 +104,28 @@ def test_attributes_of_any_type_are_tolerated() -> None:
     assert (read.client, read.request_id, read.route, read.protocol) == (Address(), "", "r", b"HTTP/2")
 
 
+def test_of_remembered_attributes_no_request_gets_those_of_another() -> None:
+    own = {"source__address": "192.0.2.1:1", "xds__route_name": "r"}
+    for _ in range(2):
+        for client in ("192.0.2.1", "192.0.2.2"):
+            for number in ("1", "2"):
+                line = ("x-request-id", number.encode())
+                read = decode.request_head(head(line, **{**own, "source__address": f"{client}:1"}))
+                assert (read.client.host, read.request_id, read.route) == (client, number, "r")
+                named = decode.request_head(head(line, request__id="a" + number, source__address=f"{client}:1"))
+                assert (named.client.host, named.request_id, named.route) == (client, "a" + number, "")
+
+
+def test_remembered_attributes_are_bounded() -> None:
+    for port in range(decode.MAX_ORIGINS + 1):
+        assert decode.request_head(head(source__address=f"192.0.2.1:{port}")).client.port == port
+        assert len(decode._origins) <= decode.MAX_ORIGINS
+    before = len(decode._origins)
+    for size in (decode.MAX_ORIGIN_BYTES, 1):
+        decode.request_head(head(xds__route_name="r" * size))
+    assert len(decode._origins) == before + 1  # of the short one
+
+
 def test_attributes_of_another_filter_do_not_count() -> None:
     message = head()
     message.attributes["other"].fields["source.address"].string_value = "10.0.0.1:1"

@@ -275,3 +275,56 @@ def test_the_page_is_small_accessible_and_needs_nothing_else() -> None:
 def test_what_shadow_rules_say_is_in_the_metadata() -> None:
     assert waf(blocked(replace(BLOCK, shadow="allow")))["shadow"] == "allow"
     assert "shadow" not in waf(blocked())
+
+
+ANSWERS = [
+    (BLOCK, {}),
+    (BLOCK, {"accept": b"text/html"}),
+    (BLOCK, {"accept": b"application/json"}),
+    (BLOCK, {"content_type": b"application/grpc"}),
+    (replace(BLOCK, status=503, rule_id=0), {"accept": b"text/html"}),
+    (replace(BLOCK, status=204), {}),
+    (replace(BLOCK, status=302, location=b"https://example.com/"), {}),
+    (replace(BLOCK, phase=Phase.REQUEST_HEADERS, score=15, shadow="block"), {}),
+    (replace(BLOCK, ruleset="0189" * 4), {}),
+    (replace(BLOCK, templates=Templates(plain=b"0189018901890189 ${incident}")), {}),
+]
+
+
+@pytest.mark.parametrize(("verdict", "request_values"), ANSWERS)
+def test_a_remembered_answer_is_the_one_that_is_made(verdict: Verdict, request_values: dict[str, bytes]) -> None:
+    made, *remembered = ("ABCDEFGH-JKLMNOP", "ABCDEFGHIJKLMNOP", "2345672345672345")  # a hyphen: made anew
+    expected = encode.block(replace(verdict, incident=made), **request_values)
+    for incident in remembered:
+        answer = encode.block(replace(verdict, incident=incident), **request_values)
+        assert parsed(answer) == parsed(expected.replace(made.encode(), incident.encode()))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize(
+    "verdict", [ALLOW, replace(ALLOW, outcome=Outcome.PENDING), replace(ALLOW, score=3, rule_id=1)]
+)
+def test_a_remembered_continue_is_the_one_that_is_made(kind: Kind, verdict: Verdict) -> None:
+    made, *remembered = ("ABCDEFGH-JKLMNOP", "ABCDEFGHIJKLMNOP", "2345672345672345")
+    expected = encode.go_on(kind, replace(verdict, incident=made))
+    for incident in remembered:
+        answer = encode.go_on(kind, replace(verdict, incident=incident))
+        assert parsed(answer) == parsed(expected.replace(made.encode(), incident.encode()))
+
+
+@pytest.mark.parametrize("incident", ["0", "01", "0189", "A" * (encode.MIN_INCIDENT_CHARS - 1)])
+def test_a_short_incident_is_not_looked_for_elsewhere(incident: str) -> None:
+    for rule_id in (8, 9):
+        answer = blocked(replace(BLOCK, incident=incident, rule_id=rule_id, ruleset="0189"))
+        assert (waf(answer)["incident"], waf(answer)["rule"], waf(answer)["ruleset"]) == (incident, rule_id, "0189")
+
+
+def test_remembered_answers_are_bounded() -> None:
+    for score in range(encode.MAX_KNOWN + 1):
+        verdict = replace(ALLOW, incident="ABCDEFGHIJKLMNOP", score=score)
+        assert waf(pb.ProcessingResponse.FromString(encode.go_on(Kind.REQUEST_HEADERS, verdict)))["score"] == score
+        assert len(encode._known) <= encode.MAX_KNOWN
+
+
+def parsed(answer: bytes) -> Any:
+    return pb.ProcessingResponse.FromString(answer)
