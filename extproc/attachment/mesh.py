@@ -110,6 +110,7 @@ def _patches(listener: str, match: dict[str, Any], ext_proc: dict[str, Any]) -> 
 def waypoint_filter(name: str, namespace: str, gateway: str, engine: str) -> dict[str, Any]:
     """Istio ambient: the waypoint asks a shared engine, the Service `engine` (NAME.NAMESPACE.svc.cluster.local).
 
+    The Service must not be headless: istiod gives a waypoint an ORIGINAL_DST cluster for such a one.
     A waypoint's listeners are patched as inbound ones; `workloadSelector` means nothing there, `targetRefs` does. The
     cluster is Istio's own for that Service, made because the annotation names it. The listener is named, for without a
     name the one that takes the tunnels apart would ask the engine about each CONNECT as well.

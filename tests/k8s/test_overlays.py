@@ -57,14 +57,16 @@ def test_envoy_gateway_is_what_attach_writes() -> None:
     assert read("overlays/envoy-gateway/engine.yaml") == written
 
 
-def test_ambient_asks_the_central_engine() -> None:
-    engine = "extproc-engine.extproc-system.svc.cluster.local"
+def test_ambient_asks_the_central_engine_by_a_service_with_an_address() -> None:
+    """A waypoint's cluster of a headless Service has no endpoints (seen with istiod)."""
+    engine = "extproc-engine-mesh.extproc-system.svc.cluster.local"
     assert read("overlays/istio-ambient/envoy-filter.yaml") == [
         waypoint_filter("extproc", "default", "waypoint", engine)
     ]
-    (service,) = of_kind(rendered("istio-ambient"), "Service")
-    assert engine.startswith(f"{service['metadata']['name']}.{service['metadata']['namespace']}.")
-    assert service["spec"]["clusterIP"] == "None"
+    services = {tree["metadata"]["name"]: tree["spec"] for tree in of_kind(rendered("istio-ambient"), "Service")}
+    headless = services["extproc-engine"]
+    assert headless.pop("clusterIP") == "None"
+    assert services["extproc-engine-mesh"] == headless
 
 
 def test_the_central_engine_is_what_a_gateway_gets_but_for_who_may_call() -> None:
