@@ -57,6 +57,15 @@ class PodNetwork:
         with _inside(Path("/run/netns") / self.node):
             return socket.create_connection((POD_ADDRESS, port), timeout=timeout_s)
 
+    def connect_node(self, port: int, timeout_s: float = 5.0) -> socket.socket:
+        """A connection from the node to its own loopback."""
+        with _inside(Path("/run/netns") / self.node):
+            return socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+
+    def on_node(self, *command: str | Path) -> list[str]:
+        """The command, to be run on the node."""
+        return ["ip", "netns", "exec", self.node, *map(str, command)]
+
     def http(self, port: int, timeout_s: float = 5.0) -> HTTPConnection:
         connection = HTTPConnection(POD_ADDRESS, port, timeout=timeout_s)
         connection.sock = self.connect(port, timeout_s)

@@ -11,6 +11,7 @@ Left out: liveness probes, back-off between restarts, sizeLimit of emptyDir, req
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -51,7 +52,7 @@ class Event:
 class Pod:
     """`spec` is a rendered PodSpec, `config_maps` are name → key → text, `images` map its images to local ones.
 
-    `folder` takes the volumes.
+    `folder` takes the volumes, `secrets` are name → key → bytes.
     """
 
     def __init__(
@@ -62,12 +63,21 @@ class Pod:
         config_maps: dict[str, dict[str, str]],
         images: dict[str, str],
         folder: Path,
+        secrets: dict[str, dict[str, bytes]] | None = None,
     ) -> None:
         self._podman = podman
         self._network = network
         self._spec = spec
         self._images = images
-        self._volumes = {volume["name"]: _make_volume(volume, config_maps, folder) for volume in spec["volumes"]}
+        group = spec.get("securityContext", {}).get("fsGroup", 0)
+        self._volumes = {
+            volume["name"]: _make_secret(
+                volume["secret"], (secrets or {})[volume["secret"]["secretName"]], group, folder
+            )
+            if "secret" in volume
+            else _make_volume(volume, config_maps, folder)
+            for volume in spec["volumes"]
+        }
         self._sidecars = [container for container in spec.get("initContainers", []) if is_sidecar(container)]
         self._started_at = time.monotonic()
         self.events: list[Event] = []
@@ -225,6 +235,17 @@ def _make_volume(volume: Tree, config_maps: dict[str, dict[str, str]], folder: P
             (path / key).chmod(0o644)
     else:
         path.chmod(0o777)  # an emptyDir may be written by any user
+    return path
+
+
+def _make_secret(wanted: Tree, held: dict[str, bytes], group: int, folder: Path) -> Path:
+    """Readable as the manifest says, and no further: by root, and by `fsGroup`."""
+    path = folder / str(wanted["secretName"])
+    path.mkdir(parents=True)
+    for key, text in held.items():
+        (path / key).write_bytes(text)
+        os.chown(path / key, 0, group)
+        (path / key).chmod(wanted.get("defaultMode", 0o644))
     return path
 
 

@@ -42,6 +42,20 @@ PROFILES: dict[str, tuple[str, ...]] = {
         "central.autoscaling.enabled=false",
         "central.replicas=5",
     ),
+    "central in a mesh, by CPU": (
+        "injector.enabled=false",
+        "central.enabled=true",
+        "central.tls.enabled=false",
+        "central.connectionAgeSeconds=0",
+        "central.autoscaling.streams=0",
+    ),
+    "central with a Secret of one's own, for two callers": (
+        "injector.enabled=false",
+        "central.enabled=true",
+        "central.tls.method=existing",
+        "central.tls.existingSecret=mine",
+        "central.tls.clientNames={spiffe://a/b,proxy.example}",
+    ),
     "a Secret of one's own": (
         "injector.certificate.method=existing",
         "injector.certificate.existingSecret=mine",
@@ -173,6 +187,7 @@ GIVEN = {
     "overlay envoy-gateway": GATEWAY,
     "chart: a Secret of one's own": frozenset({("Secret", "mine")}),
     "chart: own images": frozenset({("Secret", "pull")}),
+    "chart: central with a Secret of one's own, for two callers": frozenset({("Secret", "mine")}),
 }
 
 

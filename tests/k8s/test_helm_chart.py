@@ -60,6 +60,18 @@ def test_the_central_engine_is_what_kustomize_renders(helm: Path) -> None:
     assert chart == shipped
 
 
+def test_in_a_mesh_it_is_the_central_engine_without_tls(helm: Path) -> None:
+    off = [
+        "injector.enabled=false",
+        "central.enabled=true",
+        "central.tls.enabled=false",
+        "central.connectionAgeSeconds=0",
+    ]
+    shipped = by_name(documents(kustomize(REPO / "k8s" / "central")))
+    assert shipped[("Deployment", "extproc-engine")]["spec"].pop("replicas") == 2
+    assert by_name(trees(helm, off)) == shipped
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -69,6 +81,8 @@ def test_the_central_engine_is_what_kustomize_renders(helm: Path) -> None:
         ("injector.certificate.method=existing", "existingSecret"),
         ("image.engine.digest=latest", "digest"),
         ("central.autoscaling.cpuUtilization=200", "cpuUtilization"),
+        ("central.tls.method=existing", "existingSecret"),
+        ("central.tls.clientNames={a b}", "clientNames"),
     ],
 )
 def test_wrong_values_are_refused(helm: Path, value: str, said: str) -> None:

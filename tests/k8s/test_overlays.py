@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import subprocess
+import textwrap
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from manifests import REPO, Tree, documents, endpoint, kustomize, of_kind
 from renderings import OVERLAYS
 
@@ -12,6 +19,11 @@ from extproc.attachment.mesh import envoy_filter, gateway_objects, waypoint_filt
 from extproc.attachment.operations import apply
 from extproc.attachment.settings import MANAGED_LABELS, AttachSettings
 from extproc.attachment.sidecar import attach_operations
+from extproc.config import SETTINGS
+from extproc.server.settings import TlsSettings
+from extproc.server.tls import load_identity
+from extproc.telemetry.counters import empty
+from extproc.telemetry.families import GAUGE, Facts, metrics
 
 K8S = REPO / "k8s"
 
@@ -102,3 +114,59 @@ def test_legacy_has_the_same_containers_as_plain_ones() -> None:
     assert read(f"components/sidecar/{name}") == read(f"components/sidecar-legacy/{name}")
     trees = rendered("sidecar-legacy")
     assert endpoint(pods(trees)[0]["spec"], "http") == ("extproc-envoy", 8000)
+
+
+def test_the_central_engine_asks_for_certificates_and_ends_connections() -> None:
+    trees = rendered("central")
+    (pod,) = pods(trees)
+    (engine,) = pod["spec"]["containers"]
+    names = {one["name"] for one in engine["env"]}
+    assert {"EXTPROC_TLS_CERT", "EXTPROC_TLS_KEY", "EXTPROC_TLS_CLIENT_CA", "EXTPROC_CONNECTION_AGE_SECONDS"} <= names
+    variables = {setting.variable for setting in SETTINGS.values()}
+    assert names <= variables
+    certificates = {tree["metadata"]["name"]: tree["spec"] for tree in of_kind(trees, "Certificate")}
+    (service,) = of_kind(trees, "Service")
+    where = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+    assert where in certificates["extproc-engine"]["dnsNames"]
+    assert certificates["extproc-engine"]["usages"] == ["server auth"]
+    assert certificates["extproc-proxy"]["usages"] == ["client auth"]
+    (mount,) = [one for one in pod["spec"]["volumes"] if "secret" in one]
+    assert mount["secret"]["secretName"] == certificates["extproc-engine"]["secretName"]
+
+
+def test_the_central_engine_grows_by_a_metric_that_is_there() -> None:
+    (autoscaler,) = of_kind(rendered("central"), "HorizontalPodAutoscaler")
+    wanted = {one["type"]: one for one in autoscaler["spec"]["metrics"]}
+    assert wanted.keys() == {"Resource", "Pods"}
+    shown = {metric.name for metric in metrics(empty(), Facts("", "", "", 0.0, 0)) if metric.kind == GAUGE}
+    assert wanted["Pods"]["pods"]["metric"]["name"] in shown
+
+
+def test_the_rule_for_the_adapter_and_the_other_way_ask_for_the_same() -> None:
+    page = (REPO / "docs" / "KUBERNETES.md").read_text()
+    (rule,) = yaml.safe_load(_block(page, "rules:"))["rules"]["custom"]
+    (autoscaler,) = of_kind(rendered("central"), "HorizontalPodAutoscaler")
+    (wanted,) = [one["pods"]["metric"]["name"] for one in autoscaler["spec"]["metrics"] if one["type"] == "Pods"]
+    assert rule["seriesQuery"].startswith(wanted + "{")
+    assert re.fullmatch(rule["name"]["matches"], wanted)
+    keda = yaml.safe_load(_block(page, "apiVersion: keda.sh"))
+    assert keda["spec"]["scaleTargetRef"]["name"] == autoscaler["spec"]["scaleTargetRef"]["name"]
+    assert wanted in keda["spec"]["triggers"][1]["metadata"]["query"]
+
+
+def test_certificates_made_by_hand_serve(tmp_path: Path) -> None:
+    """The page's commands, as they stand there."""
+    page = (REPO / "docs" / "KUBERNETES.md").read_text()
+    commands = textwrap.dedent(_block(page, "openssl req -x509"))
+    subprocess.run(["bash", "-euc", commands], cwd=tmp_path, check=True, capture_output=True)
+    settings = TlsSettings(tmp_path / "engine.crt", tmp_path / "engine.key", tmp_path / "ca.crt")
+    assert load_identity(settings).expires > time.time()
+    for name, usage in (("engine", "sslserver"), ("proxy", "sslclient")):
+        command = ["openssl", "verify", "-CAfile", "ca.crt", "-purpose", usage, f"{name}.crt"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+
+def _block(page: str, begin: str) -> str:
+    """The indented block of a page that begins so."""
+    lines = page[page.index(f"\n    {begin}") + 1 :].splitlines()
+    return "\n".join(itertools.takewhile(lambda line: line.startswith("    "), lines))

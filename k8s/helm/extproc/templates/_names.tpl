@@ -13,3 +13,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "extproc.secret" -}}
 {{ with .Values.injector.certificate }}{{ if eq .method "existing" }}{{ .existingSecret }}{{ else }}extproc-injector-tls{{ end }}{{ end }}
 {{- end -}}
+
+{{- define "extproc.centralSecret" -}}
+{{ with .Values.central.tls }}{{ if eq .method "existing" }}{{ .existingSecret }}{{ else }}extproc-engine-tls{{ end }}{{ end }}
+{{- end -}}
