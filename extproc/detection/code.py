@@ -14,7 +14,7 @@ A snippet of ordinary code, which defines and calls what it has itself, is none;
 
 from __future__ import annotations
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find, find_here
 
 LIMIT_BYTES = 8192
@@ -111,7 +111,7 @@ _PROTOTYPE = find(rb"(?:^|[.\[\"'])(?:__proto__|constructor\]?[.\[]+[\"']?protot
 _SURE, _CALL, _WEAK = 7, 6, 5
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The strongest finding; of equal ones the first."""
     if place is Place.NAME:
         spans = _PROTOTYPE(text, 0)

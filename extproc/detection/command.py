@@ -15,8 +15,12 @@ from __future__ import annotations
 
 import re
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
+from extproc.detection.pattern import find
 from extproc.detection.scan import seeker
+
+PIECE_STEPS = 16
+"""What it costs to read one piece."""
 
 PIECES_LIMIT = 32
 """Pieces of one text that are looked at, of those that begin like a command."""
@@ -251,11 +255,11 @@ _NEXT = (
 """What a piece that could be a command begins with: a name, a path, or a word with something in it that hides one."""
 
 _is_cut_in = seeker(rb"(?:[;|&`\r\n]|\$\(|[<>]\()" + _NEXT)
-_CUT = re.compile(rb"(?:\|\|?|&&?|;+|\$\(|[<>]\(|`|[\r\n]+)(?=" + _NEXT + rb")", re.IGNORECASE)
+_CUT = find(rb"(\|\|?|&&?|;+|\$\(|[<>]\(|`|[\r\n]+)" + _NEXT)
 _LEAD = re.compile(rb"[\s\x00]*")
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The strongest finding."""
     if b"{" in text and _SHELLSHOCK.match(text):
         return Finding("command", 8, (0, min(len(text), 40)), "whole value", "function definition, then commands")
@@ -271,15 +275,19 @@ def detect(text: bytes, place: Place) -> Finding | None:
     count = 0
     # A command on a line of its own counts only where there is hardly more than it.
     is_short = len(text) <= SHORT_BYTES and text.count(b"\n") <= 3 and b"```" not in text
-    for cut in _CUT.finditer(text):
-        if not is_short and cut[0][:1] in b"\r\n":
+    end = 0
+    while (cut := _CUT(text, end)) is not None:
+        start, end = cut[1]
+        sign = text[start : start + 1]
+        if not is_short and sign in b"\r\n":
             continue
-        if cut[0] == b"`" and b"``" in text[max(cut.start() - 1, 0) : cut.end() + 1]:
+        if sign == b"`" and b"``" in text[max(start - 1, 0) : end + 1]:
             continue  # a fence of Markdown
         count += 1
-        if count > PIECES_LIMIT:
+        if count > PIECES_LIMIT or not reading.spend(PIECE_STEPS):
+            reading.leave_out()
             break
-        finding = _piece(text, cut.start(), cut.end(), cut[0][:1].decode("latin-1"), is_short)
+        finding = _piece(text, start, end, sign.decode("latin-1"), is_short)
         if finding is not None and place is Place.FILE_NAME and finding.score in _HINTS:
             finding = Finding("command", 5, finding.span, "file name", finding.reason, False)
         if finding is not None and (best is None or finding.score > best.score):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 
 class Place(Enum):
@@ -50,8 +49,43 @@ Alternative: TypeAlias = tuple[frozenset[bytes], ...]
 Gate: TypeAlias = tuple[Alternative, ...]
 """A text in which no alternative holds is none of the detector's: `detect` would return None. () means: always look."""
 
-Detect: TypeAlias = Callable[[bytes, Place], Finding | None]
-"""The text as a view of the decode ladder, in its own case. Pure, linear, never raises; the strongest finding."""
+
+class Reading:
+    """What the views and detectors of one value may still cost, and whether any of them left something out.
+
+    Costs are counted in *steps*, each about a microsecond of work: the same value costs the same on every machine.
+    """
+
+    __slots__ = ("is_partly", "left")
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.is_partly = False
+
+    def spend(self, steps: int) -> bool:
+        """Take so many; False when there are no more, and what was to be done with them is left out."""
+        self.left -= steps
+        if self.left >= 0:
+            return True
+        self.is_partly = True
+        return False
+
+    def leave_out(self) -> None:
+        """Some limit was passed: what lies behind it is not looked at."""
+        self.is_partly = True
+
+
+UNCOUNTED = Reading(1 << 60)
+"""For whoever asks a detector of one text and does not care what it left out."""
+
+
+class Detect(Protocol):
+    """The text as a view of the decode ladder, in its own case. Linear, never raises; the strongest finding.
+
+    Pure but for `reading`, which is told what it cost and whether something was left out.
+    """
+
+    def __call__(self, text: bytes, place: Place, reading: Reading = ..., /) -> Finding | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find_here
 
 LIMIT_BYTES = 65_536
@@ -35,6 +35,9 @@ DIRECTIVES_LIMIT = 30
 FRAGMENTS_LIMIT = 200
 """Definitions of fragments that are looked at."""
 
+TOKEN_STEPS = 2
+"""What it costs to read one token."""
+
 TOKENS_LIMIT = 8000
 """Tokens of a document that are looked at."""
 
@@ -50,18 +53,19 @@ _TOKEN = find_here(
 _SCORE = 6
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The first shape that is too much."""
     if _START(text, 0) is None:
         return None
-    return _Document(text).judge()
+    return _Document(text, reading).judge()
 
 
 class _Document:
     """One reading of a document: depth, aliases, repeats, directives, fragments."""
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, reading: Reading) -> None:
         self._text = text
+        self._reading = reading
         self._aliases: Counter[bytes] = Counter()
         self._fields: Counter[bytes] = Counter()
         self._spreads: dict[bytes, set[bytes]] = {}
@@ -91,7 +95,7 @@ class _Document:
         fragment, before, second = b"", b"", b""
         for _ in range(TOKENS_LIMIT):
             spans = _TOKEN(text, position)
-            if spans is None:
+            if spans is None or not self._reading.spend(TOKEN_STEPS):
                 return
             token = text[spans[1][0] : spans[1][1]]
             position = spans[0][1]
@@ -113,9 +117,12 @@ class _Document:
                 self._directives += 1
             elif brackets == 0 and (token[:1].isalpha() or token[:1] == b"_"):
                 if depth == 0:
-                    if before == b"fragment" and len(self._spreads) < FRAGMENTS_LIMIT:
-                        fragment = token
-                        self._spreads.setdefault(fragment, set())
+                    if before == b"fragment":
+                        if len(self._spreads) == FRAGMENTS_LIMIT:
+                            self._reading.leave_out()
+                        else:
+                            fragment = token
+                            self._spreads.setdefault(fragment, set())
                 elif before == b"...":
                     if fragment and token != b"on":
                         self._spreads[fragment].add(token)
@@ -124,6 +131,8 @@ class _Document:
                     if before == b":":
                         self._aliases[token] += 1
             second, before = before, token
+        if position < len(text):
+            self._reading.leave_out()
 
     def _is_circular(self) -> bool:
         done: set[bytes] = set()

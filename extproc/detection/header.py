@@ -14,7 +14,7 @@ Characters whose low byte is a line break (U+560D, U+560A) count as one: old ser
 
 from __future__ import annotations
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find, find_here
 
 LIMIT_BYTES = 4096
@@ -80,7 +80,7 @@ _SHORT = find_here(
 _SPLITS, _MAIL, _COMMANDS = 6, 6, 6
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """Of HTTP first, then of mail, then commands."""
     head = text[: NEAR_BYTES * 3]
     spans = _HTTP_HEADER(head, 0)

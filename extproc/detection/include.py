@@ -6,7 +6,7 @@ pages do they mean anything else, and no person writes them into a form. A comme
 
 from __future__ import annotations
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find
 
 LIMIT_BYTES = 8192
@@ -23,7 +23,7 @@ _ESI = find(
 _SCORE = 7
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The first directive."""
     spans = _SSI(text, 0)
     if spans is not None:

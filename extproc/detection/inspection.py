@@ -6,11 +6,20 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from extproc.detection.contract import Detector, Finding, Place
-from extproc.detection.ladder import VIEWS_LEFT_OUT, ladder
+from extproc.detection.contract import Detector, Finding, Place, Reading
+from extproc.detection.ladder import ladder
 
 WINDOWS_LIMIT = 64
 """Windows of one view that a detector reads; what lies behind them makes the event `partly`."""
+
+STEPS_LIMIT = 8000
+"""What looking at one value may cost in steps (`contract.Reading`); the rest is not looked at: `partly`."""
+
+LONG_BYTES = 8192
+"""From what size on a value may cost more, a step for each further byte."""
+
+CALL_STEPS, CALL_BYTES_A_STEP = 2, 100
+"""What it costs to ask a detector of a text, apart from what it reads piece by piece."""
 
 LEAST_SCORE = 3
 """A weaker finding is none."""
@@ -83,21 +92,20 @@ class Panel:
     def steps(self, value: bytes, place: Place, held: Held) -> PanelSteps:
         """Take the value down the ladder and ask the detectors whose gates open."""
         found: list[Evidence | None] = [None] * len(self.detectors)
-        is_partly = False
-        for view in ladder(value, place):
+        reading = Reading(STEPS_LIMIT + max(0, len(value) - LONG_BYTES))
+        for view in ladder(value, place, reading):
             text = view.text
-            if view is VIEWS_LEFT_OUT:
-                is_partly = True
-                break
+            windows: dict[tuple[int, int], int] = {}
             for position in self.chosen(held(text.lower())):
                 detector = self.detectors[position]
                 if view.is_structure and not detector.reads_structures:
                     continue
-                if len(text) <= detector.limit_bytes:
-                    finding = detector.detect(text, view.place)
+                if len(text) > detector.limit_bytes:
+                    finding = yield from self._in_windows(position, text, view.place, held, reading, windows)
+                elif reading.spend(CALL_STEPS + len(text) // CALL_BYTES_A_STEP):
+                    finding = detector.detect(text, view.place, reading)
                 else:
-                    finding, is_cut = yield from self._in_windows(position, text, view.place, held)
-                    is_partly |= is_cut
+                    break
                 if finding is None:
                     continue
                 score = weighed(finding, detector, view.via, place)
@@ -109,28 +117,39 @@ class Panel:
                         )
                     found[position] = Evidence(finding, text, view.via, view.place)
             yield
-        return found, is_partly
+        return found, reading.is_partly
 
     def _in_windows(
-        self, position: int, text: bytes, place: Place, held: Held
-    ) -> Generator[None, None, tuple[Finding | None, bool]]:
+        self,
+        position: int,
+        text: bytes,
+        place: Place,
+        held: Held,
+        reading: Reading,
+        windows: dict[tuple[int, int], int],
+    ) -> Generator[None, None, Finding | None]:
+        """`windows`: what is held in each of the view's windows, by start and size, for all its detectors."""
         detector = self.detectors[position]
         size = detector.limit_bytes
         best: Finding | None = None
         read = 0
         for start in range(0, len(text) - size // 4, size - size // 4):
             window = text[start : start + size]
-            if position not in self.chosen(held(window.lower())):
+            bits = windows.get((start, size))
+            if bits is None:
+                bits = windows[(start, size)] = held(window.lower())
+            if position not in self.chosen(bits):
                 continue
-            if read == WINDOWS_LIMIT:
-                return best, True
+            if read == WINDOWS_LIMIT or not reading.spend(CALL_STEPS + len(window) // CALL_BYTES_A_STEP):
+                reading.leave_out()
+                return best
             read += 1
-            finding = detector.detect(window, place)
+            finding = detector.detect(window, place, reading)
             if finding is not None and (best is None or finding.score > best.score):
                 span = (finding.span[0] + start, finding.span[1] + start)
                 best = Finding(finding.kind, finding.score, span, finding.context, finding.reason, finding.is_complete)
             yield
-        return best, False
+        return best
 
 
 def weighed(finding: Finding, detector: Detector, via: tuple[str, ...], origin: Place) -> int:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from html.entities import html5
 from typing import Any, TypeAlias
 
-from extproc.detection.contract import Place
+from extproc.detection.contract import UNCOUNTED, Place, Reading
 from extproc.detection.formats import is_fixed
 
 ROUNDS = 4
@@ -35,6 +35,19 @@ NESTING = 4
 
 VIEWS_LIMIT = 48
 """Views of one value; more are not looked at and the event says `partly`."""
+
+PARTS_LIMIT = 512
+"""Names and values of one form or URL that are told apart; of more the event says `partly`."""
+
+VIEW_STEPS, VIEW_BYTES_A_STEP = 4, 20
+"""What a view costs, with the search for the gates' literals in it: so many steps, and one more for so many bytes."""
+
+STAGES_LIMIT_BYTES = 1024
+"""Of a longer text few of the stages within a round are views: what percent and overlong UTF-8 leave, new back slashes,
+and the round as a whole. The others differ in a few signs, and each costs as much as the text."""
+
+UNDOING_BYTES_A_STEP = 40
+"""The same for a spelling that is undone."""
 
 STRUCTURE_LIMIT_BYTES = 65_536
 """Of a text that is taken apart; a larger one is judged as a text."""
@@ -252,6 +265,10 @@ SPELLINGS: tuple[tuple[str, bytes, Callable[[bytes], bytes]], ...] = (
 """(name in `via`, the mark without which it changes nothing - 0xFF: any byte that is no ASCII -, what it does)."""
 
 
+_TELLING = frozenset(("percent", "overlong"))
+"""Spellings of which honest texts hold little; what they leave is always a view."""
+
+
 def _utf8(code: int) -> bytes:
     if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         return bytes((code & 0xFF,))
@@ -309,7 +326,7 @@ def _form(text: bytes) -> list[Part] | None:
     if b"=" not in text or not _FORM.fullmatch(text):
         return None
     parts: list[Part] = []
-    for pair in text.split(b"&"):
+    for pair in text.split(b"&", PARTS_LIMIT // 2):
         name, _, value = pair.partition(b"=")
         parts.append(("form", _percent(name), Place.NAME))
         parts.append(("form", _percent(value.replace(b"+", b" ")), Place.ARGUMENT))
@@ -327,7 +344,7 @@ def _url(text: bytes) -> list[Part] | None:
     else:
         return None
     parts: list[Part] = [("url", path, Place.PATH)] if path else []
-    for pair in query.split(b"&") if query else ():
+    for pair in query.split(b"&", PARTS_LIMIT // 2) if query else ():
         name, _, value = pair.partition(b"=")
         parts.append(("url", _percent(name), Place.NAME))
         parts.append(("url", _percent(value.replace(b"+", b" ")), Place.ARGUMENT))
@@ -393,17 +410,13 @@ _INNER_SEGMENT = re.compile(rb"[\w.~-]*")
 _INNER_SEGMENTS = re.compile(rb"[\w.~/-]*")
 
 
-VIEWS_LEFT_OUT = View(b"", (), Place.ARGUMENT)
-"""Ends a ladder of which views were left out."""
-
-
 def is_plain(value: bytes) -> bool:
     """Numbers, short identifiers, mail addresses, values of a fixed format: no grammar could read them as an attack."""
     return _SHORT_WORD.fullmatch(value) is not None or is_fixed(value)
 
 
-def ladder(value: bytes, place: Place) -> Iterator[View]:
-    """The views of a value, itself first, distinct; VIEWS_LEFT_OUT at the end if there are more."""
+def ladder(value: bytes, place: Place, reading: Reading = UNCOUNTED) -> Iterator[View]:
+    """The views of a value, itself first, distinct. `reading` is told if there would be more."""
     waiting: list[tuple[bytes, tuple[str, ...], Place, int]] = [(value, (), place, 0)]
     seen = {value}
     count = 0
@@ -411,17 +424,30 @@ def ladder(value: bytes, place: Place) -> Iterator[View]:
     while position < len(waiting):
         text, via, where, depth = waiting[position]
         position += 1
-        for view in _spellings(text, via, where):
-            parts = _take_apart(view.text, depth, where)
-            if count == VIEWS_LIMIT:
-                yield VIEWS_LEFT_OUT
+        for view in _spellings(text, via, where, reading):
+            if count == VIEWS_LIMIT or not reading.spend(VIEW_STEPS + len(view.text) // VIEW_BYTES_A_STEP):
+                reading.leave_out()
                 return
             count += 1
+            parts = _take_apart(view.text, depth, where)
+            if _is_more_hidden(view.text, parts, depth):
+                reading.leave_out()
             yield view if not parts or parts[0][0] != "json" else View(view.text, view.via, where, True)
             for name, part, part_place in parts:
                 if part not in seen and not is_plain(part):
                     seen.add(part)
                     waiting.append((part, (*view.via, name), part_place, depth + 1))
+
+
+def _is_more_hidden(text: bytes, parts: list[Part], depth: int) -> bool:
+    """Is the text of a structure that was not taken apart, or not to its end?"""
+    if len(parts) > PARTS_LIMIT and parts[0][0] != "json":
+        return True
+    if len(parts) == 1:
+        return parts[0][0] in ("base64", "jwt") and len(parts[0][1]) >= UNPACKED_LIMIT_BYTES
+    if parts or (depth < NESTING and len(text) <= STRUCTURE_LIMIT_BYTES):
+        return False
+    return any(structure(text[:STRUCTURE_LIMIT_BYTES]) for structure in STRUCTURES) or text[:1] in (b"{", b"[")
 
 
 def hides_nothing(text: bytes, low: bytes, place: Place) -> bool:
@@ -455,7 +481,7 @@ def _take_apart(text: bytes, depth: int, place: Place) -> list[Part]:
     return []
 
 
-def _spellings(text: bytes, via: tuple[str, ...], place: Place) -> Iterator[View]:
+def _spellings(text: bytes, via: tuple[str, ...], place: Place, reading: Reading) -> Iterator[View]:
     """The text, and what becomes of it round by round."""
     yield View(text, via, place)
     seen = {text}
@@ -470,6 +496,8 @@ def _spellings(text: bytes, via: tuple[str, ...], place: Place) -> Iterator[View
             for _ in range(ROUNDS if name == "percent" else 1):
                 if mark[0] not in marks and not (has_high and mark == b"\xff"):
                     break
+                if not reading.spend(1 + len(text) // UNDOING_BYTES_A_STEP):
+                    return
                 undone = undo(text)
                 if undone == text:
                     break
@@ -477,9 +505,17 @@ def _spellings(text: bytes, via: tuple[str, ...], place: Place) -> Iterator[View
                 # The spellings that follow may have new marks to work on.
                 marks.update(undone.translate(None, _DULL))
                 has_high = max(marks) >= 0x80
+                is_stage = (
+                    name in _TELLING or len(undone) <= STAGES_LIMIT_BYTES or undone.count(b"\\") > text.count(b"\\")
+                )
                 text = undone
-                if text not in seen:
+                if is_stage and text not in seen:
                     seen.add(text)
                     yield View(text, via, place)
         if text == before:
             return
+        if text not in seen:
+            seen.add(text)
+            yield View(text, via, place)
+    if any(mark[0] in marks and undo(text) != text for _, mark, undo in SPELLINGS):
+        reading.leave_out()

@@ -10,7 +10,7 @@ and lists such as `a) b (c = d)`, whose parts stand apart by blanks, are none.
 
 from __future__ import annotations
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find_here
 
 LIMIT_BYTES = 2048
@@ -41,7 +41,7 @@ _SMILEY = b":;8=-"
 _COMPLETE, _OPEN = 7, 6
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """What closes the filter around it."""
     bracket = text.find(b")")
     opening = text.find(b"(")

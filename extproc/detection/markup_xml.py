@@ -16,7 +16,7 @@ A plain document type, an entity that stands for a text (drawing programs declar
 
 from __future__ import annotations
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find, find_here
 
 LIMIT_BYTES = 8192
@@ -66,11 +66,10 @@ _UTF7 = find(
 _FETCHES, _MULTIPLIES, _REFERS = 8, 7, 6
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The strongest finding."""
     best: Finding | None = None
-    for judge in (_entities, _external_subset, _others):
-        found = judge(text)
+    for found in (_entities(text, reading), _external_subset(text), _others(text)):
         if found is not None and (best is None or found.score > best.score):
             best = found
     return best
@@ -80,12 +79,12 @@ def _finding(score: int, span: tuple[int, int], context: str, reason: str) -> Fi
     return Finding("xml", score, span, context, reason)
 
 
-def _entities(text: bytes) -> Finding | None:
+def _entities(text: bytes, reading: Reading) -> Finding | None:
     position, best, built_up = 0, None, 0
     for _ in range(DECLARATIONS_LIMIT):
         spans = _ENTITY(text, position)
         if spans is None:
-            break
+            return best
         position = spans[0][1]
         if spans[1][0] >= 0:
             return _finding(_FETCHES, spans[0], "document type", "declares a parameter entity")
@@ -100,6 +99,8 @@ def _entities(text: bytes) -> Finding | None:
             return _finding(_FETCHES, spans[0], "document type", "declares an entity that declares another")
         if best is None:
             best = _finding(3, spans[0], "document type", "declares an entity that stands for a text")
+    if _ENTITY(text, position) is not None:
+        reading.leave_out()
     return best
 
 

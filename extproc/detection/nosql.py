@@ -11,7 +11,7 @@ r"""Injection into document and graph databases: operators where a value belongs
 
 from __future__ import annotations
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find, find_here
 
 LIMIT_BYTES = 8192
@@ -75,7 +75,7 @@ _SHELL = find(
 _CODE, _OPERATOR, _BREAKS, _INSIDE = 7, 6, 6, 5
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The strongest finding."""
     if place is Place.NAME:
         return _name(text)

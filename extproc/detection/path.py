@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import re
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.standing import stands_alone
+
+WORD_STEPS, BYTES_A_STEP = 5, 10
+"""What it costs to judge one word, and how many of its bytes cost one step more."""
 
 WORDS_LIMIT = 64
 """Words of one text that have dots with slashes, a sensitive name or a scheme; more are not looked at."""
@@ -118,7 +121,7 @@ _SERVED = re.compile(
 
 _WITH_BLANKS = re.compile(rb"(?<=[/\\])(?:program files(?: \(x86\))?|documents and settings)(?=[/\\])", re.IGNORECASE)
 """The folders whose names hold blanks, which end a word elsewhere."""
-_BREAKS = re.compile(rb"[\s\"'<>|,`*&]+")
+_WORDS = re.compile(rb"[^\s\"'<>|,`*&]+")
 _STEP = re.compile(rb"\.{2,}%?")
 _RESTLESS = re.compile(rb"/(?:\.?/)+")
 _PARAMETERS = re.compile(rb";[^/]*(?=/|$)")
@@ -164,30 +167,31 @@ GATE = (
 )
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The strongest finding; the span is the word's."""
     best: Finding | None = None
-    position = looked_at = 0
-    size = len(text)
+    looked_at = 0
     if (b"/" in text[:4] or b"\\" in text[:4]) and b" " in text[:16]:
         text = _WITH_BLANKS.sub(lambda found: found[0].replace(b" ", b"_"), text)
-    while position < size and looked_at < WORDS_LIMIT:
-        gap = _BREAKS.search(text, position)
-        end = gap.start() if gap else size
-        if end - position > 3:
-            finding = _judge(text, place, position, end)
-            if finding is not None:
-                looked_at += 1
-                if best is None or finding.score > best.score:
-                    best = finding
-        position = gap.end() if gap else size
+    for match in _WORDS.finditer(text):
+        word = match[0]
+        if len(word) < 4 or not (
+            b"/" in word or b".." in word or b":" in word or b"\\" in word or b"0x" in word or b"0X" in word
+        ):
+            continue
+        if looked_at == WORDS_LIMIT or not reading.spend(WORD_STEPS + len(word) // BYTES_A_STEP):
+            reading.leave_out()
+            break
+        finding = _judge(text, place, match.start(), match.end())
+        if finding is not None:
+            looked_at += 1
+            if best is None or finding.score > best.score:
+                best = finding
     return best
 
 
 def _judge(text: bytes, place: Place, start: int, end: int) -> Finding | None:
     word = text[start:end].lower().replace(b"\\", b"/")
-    if b"/" not in word and b".." not in word and b":" not in word and b"0x" not in word:
-        return None
     is_whole = not text[:start].strip(b" \t\r\n\"'") and not text[end:].strip(b" \t\r\n\"'\x00")
     is_disguised = b"..;/" in word
     is_coded = False

@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import re
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import Spans, find, find_here
+
+TAG_STEPS, ATTRIBUTE_STEPS = 4, 2
+"""What it costs to read a tag, and each of its attributes."""
 
 TAGS_LIMIT = 60
 """Tags of one text that are taken apart; later ones are not looked at."""
@@ -162,14 +165,14 @@ _SCORE_RUNS, _SCORE_LOADS, _SCORE_BREAKS, _SCORE_ODD, _HINT = 7, 6, 6, 5, 4
 _OPENING = b"=:(,[{ \t\r\n"
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The strongest finding; of equal ones the first."""
     best: Finding | None = None
     if b"<" in text and _SUSPECT(text, 0) is not None:
-        best = _markup(text)
+        best = _markup(text, reading)
         if best is None and (b"<!--" in text or b"<![" in text):
             joined = _APART.sub(b"", text)
-            found = _markup(joined) if joined != text else None
+            found = _markup(joined, reading) if joined != text else None
             if found is not None:
                 best = _finding(found.score, (0, len(text)), found.context, f"cut by comments: {found.reason}")
     if best is None or best.score < _SCORE_RUNS:
@@ -186,7 +189,7 @@ def _finding(score: int, span: tuple[int, int], context: str, reason: str, is_co
 # --- elements and their attributes ------------------------------------------------------------------------
 
 
-def _markup(text: bytes) -> Finding | None:
+def _markup(text: bytes, reading: Reading) -> Finding | None:
     best: Finding | None = None
     position = 0
     for _ in range(TAGS_LIMIT):
@@ -197,13 +200,18 @@ def _markup(text: bytes) -> Finding | None:
             # A blank that was sent as `+` and nobody undid.
             text = text.replace(b"+", b" ")
             continue
-        found = _element(text, tag)
+        if not reading.spend(TAG_STEPS):
+            break
+        found = _element(text, tag, reading)
         if found is not None:
             if found.score >= _SCORE_RUNS:
                 return found
             if best is None or found.score > best.score:
                 best = found
         position = tag[1][1]
+    else:
+        if _TAG(text, position) is not None:
+            reading.leave_out()
     if best is None:
         nested = _NESTED(text, 0)
         if nested is not None:
@@ -213,7 +221,7 @@ def _markup(text: bytes) -> Finding | None:
     return best
 
 
-def _element(text: bytes, tag: Spans) -> Finding | None:
+def _element(text: bytes, tag: Spans, reading: Reading) -> Finding | None:
     start, position = tag[0]
     name = text[tag[1][0] : tag[1][1]].lower().rpartition(b":")[2]
     attributes: dict[bytes, bytes] = {}
@@ -224,6 +232,8 @@ def _element(text: bytes, tag: Spans) -> Finding | None:
         spans = _ATTRIBUTE(text, position)
         if spans is None:
             is_open = False
+            break
+        if not reading.spend(ATTRIBUTE_STEPS):
             break
         position = spans[0][1]
         key = text[spans[1][0] : spans[1][1]].lower()
@@ -238,6 +248,9 @@ def _element(text: bytes, tag: Spans) -> Finding | None:
             best = found
             if best.score >= _SCORE_RUNS:
                 return best
+    else:
+        if _ATTRIBUTE(text, position) is not None:
+            reading.leave_out()
     end = text.find(b">", position) + 1 if is_open or text[position : position + 40].find(b">") >= 0 else position
     found = _loading(text, name, attributes, (start, end or len(text)))
     return found if best is None or (found is not None and found.score > best.score) else best

@@ -8,7 +8,7 @@ in JSON of Node, type fields of JSON that name a class (`@type`, `$type`, `@clas
 
 from __future__ import annotations
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find, find_here
 
 LIMIT_BYTES = 8192
@@ -88,7 +88,7 @@ _VIEWSTATE_TYPES = find(
 _SCORE = 7
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The first mark that fits."""
     if place is Place.NAME:
         spans = _PICKLED_NAME(text, 0)

@@ -22,15 +22,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
+from extproc.detection.pattern import find
 from extproc.detection.scan import seeker
 from extproc.detection.sql_reader import Reader
 from extproc.detection.sql_tokens import DANGEROUS, FUNCTIONS, Token
 
-JOINTS_LIMIT = 12
+JOINTS_LIMIT = 40
 """Places of each kind from which a text is read, half of them its first, half its last."""
 
-READ_LIMIT = 320
+READ_LIMIT = 960
 """Tokens of one text that are read, from all places together."""
 
 _QUOTED = re.compile(
@@ -67,24 +68,19 @@ _AFTER_SIGN = (
     + rb")|,[\x00-\x20]{0,4}(?:\([\x00-\x20(]{0,4}(?:select|case)|iif|if\()"
     rb"|\)[\x00-\x20)]{0,8}(?:or|and|union|;|--|\|\|)"
 )
-_is_bare_in = seeker(
-    rb"(?:(?:^|[^a-z_.$-])(?:or|and|xor)|&&|\|\|)"
+_BARE = find(
+    rb"(?:(?:^|[^a-z_.$-])(or|and|xor)|(&&|\|\|))"
     + _LOGIC_BEHIND
-    + rb"|(?:^|[^a-z_.$-])(?:"
+    + rb"|(?:^|[^a-z_.$-])("
     + _REST_BARE
-    + rb")|"
+    + rb")|("
     + _AFTER_SIGN
+    + rb")"
 )
-_BARE = re.compile(
-    rb"(?:(?<![a-z_.$-])(?:or|and|xor)(?![a-z_:-])|&&|\|\|)(?="
-    + _LOGIC_BEHIND
-    + rb")|(?<![a-z_.$-])(?=(?:"
-    + _REST_BARE
-    + rb"))[a-z]+|(?="
-    + _AFTER_SIGN
-    + rb").",
-    re.IGNORECASE,
-)
+_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_BEFORE_NAMES = _LETTERS | frozenset(b"_.$-")
+_IN_NAMES = _LETTERS | frozenset(b"_:-")
+"""Bytes that make a word the end, or the beginning, of a name."""
 _NAMED_CALL = re.compile(rb"(?<![\w$@.])[a-z_][\w.$]*+(?=[\x00-\x20]{0,4}\()", re.IGNORECASE)
 _CALLING = re.compile(rb"(?<![\w$])(?:waitfor[\x00-\x20]+(?:delay|time)|case[\x00-\x20]+when)(?![\w$])", re.IGNORECASE)
 _AMBIGUOUS = frozenset((b"exp", b"dump", b"elt", b"polygon", b"rlike"))
@@ -122,7 +118,7 @@ _STRONG_END = frozenset("CS;")
 _NAMES = {b"'": "single quote", b'"': "double quote", b"`": "back quote"}
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The strongest finding."""
     best: Finding | None = None
     left = READ_LIMIT
@@ -138,23 +134,27 @@ def detect(text: bytes, place: Place) -> Finding | None:
             if (has_list or text[match.start() + 1 : match.start() + 2] != b",")
             and _may_close(text, match.start(), odd)
         ]
-    for at in _both_ends(closing):
-        reader = Reader(text, at + 1)
+    for at in _both_ends(closing, reading):
+        reader = Reader(text, at + 1, reading)
         best = _stronger(best, _quoted(text, at, reader))
         left -= len(reader.stream)
-        if left < 0 or (best is not None and best.score >= 7):
+        if left < 0:
+            reading.leave_out()
             return best
-    for at in _both_ends([match.start() for match in _BARE.finditer(text)]) if _is_bare_in(text) else ():
-        reader = Reader(text, at)
+        if best is not None and best.score >= 7:
+            return best
+    for at in _both_ends(_bare_joints(text), reading):
+        reader = Reader(text, at, reading)
         best = _stronger(best, _bare(text, at, reader))
         left -= len(reader.stream)
         if left < 0:
+            reading.leave_out()
             return best
     if _is_called_in(text):
-        for at in _both_ends([match.start() for match in (*_calls(text), *_CALLING.finditer(text))]):
-            best = _stronger(best, _called(text, at))
+        for at in _both_ends([match.start() for match in (*_calls(text), *_CALLING.finditer(text))], reading):
+            best = _stronger(best, _called(text, at, reading))
     if _STATEMENT.match(text):
-        best = _stronger(best, _whole(text))
+        best = _stronger(best, _whole(text, reading))
     return best
 
 
@@ -162,12 +162,27 @@ def _stronger(best: Finding | None, finding: Finding | None) -> Finding | None:
     return finding if finding is not None and (best is None or finding.score > best.score) else best
 
 
-def _both_ends(joints: list[int]) -> list[int]:
+def _both_ends(joints: list[int], reading: Reading) -> list[int]:
     """At most JOINTS_LIMIT of them: an attack hides behind a long text as well as in front of one."""
     if len(joints) <= JOINTS_LIMIT:
         return joints
+    reading.leave_out()
     half = JOINTS_LIMIT // 2
     return joints[:half] + joints[-half:]
+
+
+def _bare_joints(text: bytes) -> list[int]:
+    """Where a word or sign stands with which a query could go on."""
+    joints: list[int] = []
+    spans = _BARE(text, 0)
+    while spans is not None:
+        start, end = max(spans[1:5])
+        is_logic, is_sign, is_rest = spans[1][0] >= 0, spans[2][0] >= 0, spans[3][0] >= 0
+        is_name = (is_logic or is_rest) and start > 0 and text[start - 1] in _BEFORE_NAMES
+        if not (is_name or (is_logic and text[end] in _IN_NAMES)):
+            joints.append(start)
+        spans = _BARE(text, end if is_logic or is_sign else start + 1)
+    return joints
 
 
 def _calls(text: bytes) -> Iterator[re.Match[bytes]]:
@@ -563,9 +578,9 @@ def _is_tautology(reader: Reader, before: int) -> bool:
     )
 
 
-def _called(text: bytes, at: int) -> Finding | None:
+def _called(text: bytes, at: int, reading: Reading) -> Finding | None:
     """A function that waits or leaves the database, called with literal arguments, wherever it stands."""
-    reader = Reader(text, at)
+    reader = Reader(text, at, reading)
     is_whole = not text[:at].strip(b"\x00\t\r\n (-+~!'\"")
     if reader.kind() == "X":
         if reader.run_statement(reader.text()):
@@ -600,9 +615,9 @@ def _called(text: bytes, at: int) -> Finding | None:
     return _finding(5 if is_rare and ending != "J" else 4, at, reader, "text", "", ending)
 
 
-def _whole(text: bytes) -> Finding | None:
+def _whole(text: bytes, reading: Reading) -> Finding | None:
     """A statement that breaks out of nothing."""
-    reader = Reader(text, 0)
+    reader = Reader(text, 0, reading)
     while reader.kind() in (";", "("):
         if reader.kind(1) == "E":
             break

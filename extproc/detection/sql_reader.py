@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from extproc.detection.contract import Reading
 from extproc.detection.sql_tokens import FUNCTIONS, TOKENS_LIMIT, Token, is_system, tokens
 
 DEPTH_LIMIT = 24
@@ -14,6 +15,7 @@ class Reader:
     """Reads tokens as an expression, a select or a statement; remembers what it proved."""
 
     __slots__ = (
+        "_reading",
         "_source",
         "at",
         "depth",
@@ -28,8 +30,9 @@ class Reader:
         "stream",
     )
 
-    def __init__(self, text: bytes, position: int) -> None:
-        self._source: Iterator[Token] | None = tokens(text, position)
+    def __init__(self, text: bytes, position: int, reading: Reading) -> None:
+        self._reading = reading
+        self._source: Iterator[Token] | None = tokens(text, position, reading)
         self.stream: list[Token] = []
         self.at = 0
         self.depth = 0
@@ -63,7 +66,9 @@ class Reader:
 
     def finish(self) -> None:
         """What follows is of no account."""
+        is_partly = self._reading.is_partly
         self.fill(TOKENS_LIMIT)
+        self._reading.is_partly = is_partly
         self.at = len(self.stream)
 
     def kind(self, ahead: int = 0) -> str:
@@ -88,6 +93,7 @@ class Reader:
         """operand (operator operand)*; False if there is no operand where one must be."""
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
+            self._reading.leave_out()
             return False
         try:
             left = self.operand()
@@ -238,6 +244,7 @@ class Reader:
         self.at += 1
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
+            self._reading.leave_out()
             self.depth -= 1
             return ""
         if self.kind() == "(":
@@ -328,6 +335,7 @@ class Reader:
         """`select` list [from ...] and its clauses, brackets around it or not."""
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
+            self._reading.leave_out()
             self.depth -= 1
             return False
         try:

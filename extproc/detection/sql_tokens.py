@@ -6,6 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from extproc.detection.contract import Reading
+
+TOKEN_STEPS = 5
+"""What it costs to read one token and to find its place in the grammar."""
+
 TOKENS_LIMIT = 120
 """Tokens read from one starting point. An injection shows within a few dozen."""
 
@@ -130,11 +135,14 @@ def end_of_string(text: bytes, start: int, quote: bytes) -> int:
             return end + 1
 
 
-def tokens(text: bytes, position: int) -> Iterator[Token]:
+def tokens(text: bytes, position: int, reading: Reading) -> Iterator[Token]:
     """At most TOKENS_LIMIT tokens from there; comments that end are blanks, versioned ones are read."""
     size = len(text)
     count = 0
-    while position < size and count < TOKENS_LIMIT:
+    while position < size:
+        if count == TOKENS_LIMIT or not reading.spend(TOKEN_STEPS):
+            reading.leave_out()
+            return
         count += 1
         byte = text[position]
         start = position

@@ -18,13 +18,16 @@ from __future__ import annotations
 
 import unicodedata
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find, find_here
 
 LIMIT_BYTES = 8192
 
 ADDRESS_LIMIT_BYTES = 1024
 """Of an address; what is behind it is not its host."""
+
+ADDRESS_STEPS = 8
+"""What it costs to judge one."""
 
 ADDRESSES_LIMIT = 16
 """Addresses within a text that are judged; later ones are not looked at."""
@@ -117,7 +120,7 @@ _META, _ODD_SCHEME, _HIDDEN, _PRIVATE, _HINT = 8, 6, 7, 5, 4
 _QUIET = frozenset((Place.REFERER, Place.PATH, Place.USER_AGENT, Place.NAME))
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """Of the address at the value's start; else of an unmistakable one in it."""
     if place in _QUIET:
         return None
@@ -126,16 +129,18 @@ def detect(text: bytes, place: Place) -> Finding | None:
         found = _address(text, spans[1], spans[2], spans[3], spans[4])
         if found is not None:
             return found
-    return _within(text)
+    return _within(text, reading)
 
 
-def _within(text: bytes) -> Finding | None:
+def _within(text: bytes, reading: Reading) -> Finding | None:
     """Of addresses in a text: what is hidden, a cloud's own service or an odd scheme with an inner host is no prose."""
     best: Finding | None = None
     position = 1
     for _ in range(ADDRESSES_LIMIT):
         start = _BEGINS(text, position)
         if start is None:
+            return best
+        if not reading.spend(ADDRESS_STEPS):
             break
         position = start[0][1]
         head = text[start[1][0] : start[1][0] + ADDRESS_LIMIT_BYTES]
@@ -149,6 +154,8 @@ def _within(text: bytes) -> Finding | None:
         if best is None or score > best.score:
             span = (found.span[0] + start[1][0], found.span[1] + start[1][0])
             best = Finding("ssrf", score, span, "address in a text", found.reason, False)
+    if _BEGINS(text, position) is not None:
+        reading.leave_out()
     return best
 
 

@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import re
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find, find_here
+
+EXPRESSION_STEPS = 12
+"""What it costs to read one."""
 
 EXPRESSIONS_LIMIT = 64
 """Delimited expressions of one text that are looked at."""
@@ -146,14 +149,14 @@ _RAZOR = find(
 _RUNS, _TELLS_SCORE, _WORKS_OUT, _NAMES = 8, 5, 6, 5
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The strongest finding of lookups and expressions."""
     best: Finding | None = None
     if b"${" in text:
-        best = _lookup(text)
+        best = _lookup(text, reading)
         if best is not None and best.score >= _RUNS:
             return best
-    found = _expressions(text)
+    found = _expressions(text, reading)
     if found is not None and (best is None or found.score > best.score):
         best = found
     if best is None:
@@ -176,7 +179,7 @@ def _finding(score: int, span: tuple[int, int], context: str, reason: str) -> Fi
 # --- lookups of loggers -----------------------------------------------------------------------------------
 
 
-def _lookup(text: bytes) -> Finding | None:
+def _lookup(text: bytes, reading: Reading) -> Finding | None:
     folded, folds = text, 0
     if text.count(b"${") > 1:
         while folds < FOLDS_LIMIT:
@@ -184,6 +187,8 @@ def _lookup(text: bytes) -> Finding | None:
             if after == folded:
                 break
             folded, folds = after, folds + 1
+        else:
+            reading.leave_out()
     whole = (text.find(b"${"), len(text))
     if _LOADS(folded, 0) is not None or _LOADS(text, 0) is not None:
         how = "lookups put together: jndi" if folds and _LOADS(text, 0) is None else "lookup jndi"
@@ -216,12 +221,14 @@ _KEPT = frozenset((b"jndi", b"script", b"dns", b"url", b"base64decoder"))
 # --- expressions between delimiters -----------------------------------------------------------------------
 
 
-def _expressions(text: bytes) -> Finding | None:
+def _expressions(text: bytes, reading: Reading) -> Finding | None:
     best: Finding | None = None
     position = 0
     for _ in range(EXPRESSIONS_LIMIT):
         opened = _OPENS(text, position)
         if opened is None:
+            return best
+        if not reading.spend(EXPRESSION_STEPS):
             break
         start, after = opened[0]
         sign = text[start : start + 2].lower()
@@ -230,13 +237,19 @@ def _expressions(text: bytes) -> Finding | None:
         elif sign[:1] == b"{" and sign not in (b"{{", b"{%"):
             after = start + 1
         close = text.find(_CLOSES.get(sign, b"}"), after)
-        end = min(close if close >= 0 else len(text), after + EXPRESSION_LIMIT_BYTES)
+        end = close if close >= 0 else len(text)
+        if end > after + EXPRESSION_LIMIT_BYTES:
+            end = after + EXPRESSION_LIMIT_BYTES
+            if close >= 0:
+                reading.leave_out()
         found = _expression(text, start, after, end, sign, close >= 0)
         if found is not None and (best is None or found.score > best.score):
             best = found
             if best.score >= _RUNS:
                 return best
         position = after
+    if _OPENS(text, position) is not None:
+        reading.leave_out()
     return best
 
 

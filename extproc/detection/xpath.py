@@ -12,7 +12,7 @@ A path as the whole value is what scrapers and test tools are configured with: n
 
 from __future__ import annotations
 
-from extproc.detection.contract import Detector, Finding, Place
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import find, find_here
 
 LIMIT_BYTES = 4096
@@ -72,7 +72,7 @@ _WHOLE_PROBE = find_here(
 _SCORE, _PROBE = 6, 5
 
 
-def detect(text: bytes, place: Place) -> Finding | None:
+def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """The first of the ways out."""
     for judge, score, context, reason in _JUDGES:
         spans = judge(text, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.detection.command import PIECE_LIMIT_BYTES, PIECES_LIMIT, SHORT_BYTES, detect
-from extproc.detection.contract import Place
+from extproc.detection.contract import Place, Reading
 
 ATTACKS = [
     (b"; cat /etc/passwd", 7, "start", ";, cat, path"),
@@ -110,7 +110,9 @@ def test_a_file_name_holds_no_hint():
 def test_so_many_pieces_are_looked_at():
     assert detect(b"a;" * 1000 + b"a;cat /etc/passwd", Place.ARGUMENT) is not None
     assert detect(b"cat;" * PIECES_LIMIT + b"cat /etc/passwd", Place.ARGUMENT) is not None
-    assert detect(b"cat;" * (PIECES_LIMIT + 1) + b"cat /etc/passwd", Place.ARGUMENT) is None
+    reading = Reading(1 << 40)
+    assert detect(b"cat;" * (PIECES_LIMIT + 1) + b"cat /etc/passwd", Place.ARGUMENT, reading) is None
+    assert reading.is_partly
 
 
 def test_so_much_of_a_piece_is_read():

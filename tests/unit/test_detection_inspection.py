@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.detection.contract import Detector, Finding, Place
-from extproc.detection.inspection import SURE, WINDOWS_LIMIT, Panel, weighed
+from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
+from extproc.detection.inspection import (
+    CALL_BYTES_A_STEP,
+    CALL_STEPS,
+    LONG_BYTES,
+    STEPS_LIMIT,
+    SURE,
+    WINDOWS_LIMIT,
+    Panel,
+    weighed,
+)
+from extproc.detection.ladder import VIEW_BYTES_A_STEP, VIEW_STEPS
 from extproc.engine.matching import run
 
 SIZE = 64
 
 
-def finds_bang(text: bytes, place: Place) -> Finding | None:
+def finds_bang(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
     """A detector that is plain to see through: `!` is 4, `!!` is 7."""
     at = text.find(b"!")
     if at < 0:
@@ -47,6 +57,22 @@ def test_windows_beyond_the_limit_are_told():
     text = b"! x" * (step * WINDOWS_LIMIT)
     assert judge(text[: step * WINDOWS_LIMIT + SIZE // 4])[1] is False
     assert judge(text[: step * WINDOWS_LIMIT + SIZE // 4 + 1])[1] is True
+
+
+def greedy(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding | None:
+    """A detector that takes `steps` from what is left, and finds something only if it gets them."""
+    return Finding("greedy", 7, (0, 1), "", "") if reading.spend(int(text.split()[1])) else None
+
+
+@pytest.mark.parametrize(("more", "is_partly"), [(0, False), (1, True)])
+@pytest.mark.parametrize("size", [100, LONG_BYTES, LONG_BYTES + 1, 3 * LONG_BYTES])
+def test_a_value_may_cost_so_much(size: int, more: int, is_partly: bool):
+    fixed = VIEW_STEPS + size // VIEW_BYTES_A_STEP + CALL_STEPS + size // CALL_BYTES_A_STEP
+    left = STEPS_LIMIT + max(0, size - LONG_BYTES) - fixed
+    value = (b"take %d steps " % (left + more)).ljust(size, b".")
+    found, told = run(Panel([(Detector("greedy", (), greedy, 1 << 20), ())]).steps(value, Place.ARGUMENT, held))
+    assert told is is_partly
+    assert (found[0] is None) is is_partly
 
 
 def test_the_strongest_view_counts():

@@ -9,15 +9,18 @@ from contextlib import suppress
 
 import pytest
 
-from extproc.detection.contract import Place
+from extproc.detection.contract import Place, Reading
 from extproc.detection.ladder import (
     ENCODED_MIN_BYTES,
     NESTING,
     PADDING_MIN_BYTES,
+    PARTS_LIMIT,
     ROUNDS,
+    STAGES_LIMIT_BYTES,
     STRUCTURE_LIMIT_BYTES,
     UNPACKED_LIMIT_BYTES,
-    VIEWS_LEFT_OUT,
+    VIEW_BYTES_A_STEP,
+    VIEW_STEPS,
     VIEWS_LIMIT,
     hides_nothing,
     is_plain,
@@ -26,6 +29,14 @@ from extproc.detection.ladder import (
 from tests.detect.material import corpus, variants
 
 BREAK_OUT = b"' or 1=1-- "
+
+
+def views_of(value: bytes) -> tuple[list[bytes], bool]:
+    """(texts of the views, was something left out?) without a limit to the work."""
+    reading = Reading(1 << 40)
+    return [view.text for view in ladder(value, Place.ARGUMENT, reading)], reading.is_partly
+
+
 B64 = base64.b64encode(BREAK_OUT)
 JWT = b".".join(
     base64.urlsafe_b64encode(part).rstrip(b"=")
@@ -119,8 +130,12 @@ def test_the_way_ends_after_so_many_rounds():
     def escaped(times: int) -> bytes:
         return b"%" + b"25" * times + b"27 or 1"
 
-    assert b"' or 1" in [view.text for view in ladder(escaped(ROUNDS * ROUNDS - 1), Place.ARGUMENT)]
-    assert b"' or 1" not in [view.text for view in ladder(escaped(ROUNDS * ROUNDS), Place.ARGUMENT)]
+    views, is_partly = views_of(escaped(ROUNDS * ROUNDS - 1))
+    assert b"' or 1" in views
+    assert not is_partly
+    views, is_partly = views_of(escaped(ROUNDS * ROUNDS))
+    assert b"' or 1" not in views
+    assert is_partly
 
 
 def test_structures_inside_structures_have_an_end():
@@ -130,18 +145,48 @@ def test_structures_inside_structures_have_an_end():
             value = json.dumps([value])
         return value.encode()
 
-    assert BREAK_OUT in [view.text for view in ladder(nested(NESTING), Place.ARGUMENT)]
-    assert BREAK_OUT not in [view.text for view in ladder(nested(NESTING + 1), Place.ARGUMENT)]
+    views, is_partly = views_of(nested(NESTING))
+    assert BREAK_OUT in views
+    assert not is_partly
+    views, is_partly = views_of(nested(NESTING + 1))
+    assert BREAK_OUT not in views
+    assert is_partly
 
 
 def test_views_beyond_the_limit_are_told():
     def leaves(count: int) -> bytes:
         return json.dumps([f"the leaf number {number}" for number in range(count)]).encode()
 
-    assert VIEWS_LEFT_OUT not in list(ladder(leaves(VIEWS_LIMIT - 1), Place.ARGUMENT))
-    views = list(ladder(leaves(VIEWS_LIMIT), Place.ARGUMENT))
-    assert views[-1] is VIEWS_LEFT_OUT
-    assert len(views) == VIEWS_LIMIT + 1
+    assert views_of(leaves(VIEWS_LIMIT - 1))[1] is False
+    views, is_partly = views_of(leaves(VIEWS_LIMIT))
+    assert is_partly
+    assert len(views) == VIEWS_LIMIT
+
+
+def test_stages_of_long_texts_are_no_views():
+    def stages(size: int) -> int:
+        return len(views_of(b"&#39;\\x3c".ljust(size, b"."))[0])
+
+    assert stages(STAGES_LIMIT_BYTES) == 3
+    assert stages(STAGES_LIMIT_BYTES + 8) == 2
+
+
+def test_parts_beyond_the_limit_are_told():
+    def form(count: int) -> bytes:
+        return b"&".join(b"n%d=%d" % (number, number) for number in range(count))
+
+    assert views_of(form(PARTS_LIMIT // 2))[1] is False
+    assert views_of(form(PARTS_LIMIT // 2 + 1))[1] is True
+
+
+def test_work_beyond_the_limit_is_told():
+    text = b"a" * (4 * VIEW_BYTES_A_STEP - 4) + b" b c"
+    reading = Reading(VIEW_STEPS + 4)
+    assert len(list(ladder(text, Place.ARGUMENT, reading))) == 1
+    assert not reading.is_partly
+    reading = Reading(VIEW_STEPS + 3)
+    assert list(ladder(text, Place.ARGUMENT, reading)) == []
+    assert reading.is_partly
 
 
 def test_large_texts_are_not_taken_apart():
@@ -149,13 +194,19 @@ def test_large_texts_are_not_taken_apart():
         return b'["' + BREAK_OUT + b'", "' + b"x" * (size - len(BREAK_OUT) - 8) + b'"]'
 
     assert len(filled(STRUCTURE_LIMIT_BYTES)) == STRUCTURE_LIMIT_BYTES
-    assert BREAK_OUT in [view.text for view in ladder(filled(STRUCTURE_LIMIT_BYTES), Place.ARGUMENT)]
-    assert BREAK_OUT not in [view.text for view in ladder(filled(STRUCTURE_LIMIT_BYTES + 1), Place.ARGUMENT)]
+    views, is_partly = views_of(filled(STRUCTURE_LIMIT_BYTES))
+    assert BREAK_OUT in views
+    assert not is_partly
+    views, is_partly = views_of(filled(STRUCTURE_LIMIT_BYTES + 1))
+    assert BREAK_OUT not in views
+    assert is_partly
 
 
 def test_gzip_unpacks_to_a_limit():
     packed = base64.b64encode(gzip.compress(b"<" * (UNPACKED_LIMIT_BYTES + 1), mtime=0))
-    assert max(len(view.text) for view in ladder(packed, Place.ARGUMENT)) == UNPACKED_LIMIT_BYTES
+    views, is_partly = views_of(packed)
+    assert max(map(len, views)) == UNPACKED_LIMIT_BYTES
+    assert is_partly
 
 
 def test_letters_before_a_payload_are_padding():
@@ -216,4 +267,4 @@ def test_what_hides_nothing_shows_only_pieces_of_itself() -> None:
     assert len(quiet) > len(texts) // 4
     for text in quiet:
         for view in ladder(text, Place.ARGUMENT):
-            assert view.text in text or view is VIEWS_LEFT_OUT
+            assert view.text in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.detection.contract import Place
+from extproc.detection.contract import Place, Reading
 from extproc.detection.path import WORDS_LIMIT, detect
 
 ATTACKS = [
@@ -97,4 +97,6 @@ def test_a_site_may_have_a_folder_of_that_name():
 def test_so_many_words_are_judged():
     hints = b"../x "
     assert detect(hints * (WORDS_LIMIT - 1) + b"../etc/passwd", Place.ARGUMENT).score == 8
-    assert detect(hints * WORDS_LIMIT + b"../etc/passwd", Place.ARGUMENT).score < 5
+    reading = Reading(1 << 40)
+    assert detect(hints * WORDS_LIMIT + b"../etc/passwd", Place.ARGUMENT, reading).score < 5
+    assert reading.is_partly

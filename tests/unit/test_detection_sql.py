@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.detection.contract import Place
+from extproc.detection.contract import Place, Reading
 from extproc.detection.sql import DETECTOR, JOINTS_LIMIT, READ_LIMIT, detect
 from extproc.detection.sql_reader import DEPTH_LIMIT
 from extproc.detection.sql_tokens import COMMENT_LINE_BYTES, TOKENS_LIMIT, tokens
@@ -124,6 +124,14 @@ def test_so_many_joints_are_read_from_either_end():
     assert score(JOINTS_LIMIT, half - 1) > 0
     assert score(half, half) == 0
 
+    def is_partly(count: int) -> bool:
+        reading = Reading(1 << 40)
+        detect(joint * count + b"\n", Place.ARGUMENT, reading)
+        return reading.is_partly
+
+    assert not is_partly(JOINTS_LIMIT)
+    assert is_partly(JOINTS_LIMIT + 1)
+
 
 def test_so_many_tokens_are_read_in_all():
     joint = b"a' and 1" + b"+1" * 59 + b" "
@@ -138,6 +146,14 @@ def test_so_deep_brackets_are_read():
     assert detect(nested(3), Place.ARGUMENT).score == 6
     assert detect(nested(DEPTH_LIMIT), Place.ARGUMENT) is None
 
+    def is_partly(depth: int) -> bool:
+        reading = Reading(1 << 40)
+        detect(b"1 or a=" + b"(" * depth + b"1" + b")" * depth, Place.ARGUMENT, reading)
+        return reading.is_partly
+
+    assert not is_partly(DEPTH_LIMIT - 1)
+    assert is_partly(DEPTH_LIMIT)
+
 
 def test_a_long_line_of_comment_ends_the_reading():
     def commented(size: int) -> bytes:
@@ -149,7 +165,11 @@ def test_a_long_line_of_comment_ends_the_reading():
 
 
 def test_so_many_tokens_are_read():
-    assert len(list(tokens(b"1," * 500, 0))) == TOKENS_LIMIT
+    reading = Reading(1 << 40)
+    assert len(list(tokens(b"1," * (TOKENS_LIMIT // 2), 0, reading))) == TOKENS_LIMIT
+    assert not reading.is_partly
+    assert len(list(tokens(b"1," * 500, 0, reading))) == TOKENS_LIMIT
+    assert reading.is_partly
 
 
 def test_long_texts_are_read_in_windows():
