@@ -33,6 +33,8 @@ PINNED = {
     "thresholds.inbound": INBOUND_KEYS,
     "thresholds.outbound": OUTBOUND_KEYS,
     "thresholds.detection": DETECTION_KEYS,
+    "graphql.introspection": (b"graphql_introspection",),
+    "graphql.batch": (b"graphql_batch",),
 }
 """Key of a policy → the TX variables that it sets and that no rule can change."""
 

@@ -54,6 +54,7 @@ STATUSES = frozenset({*range(400, 418), *range(421, 425), 426, 428, 429, 431, *r
 
 THRESHOLD_RANGE = (1, 10_000)
 DETECTION_RANGE = (1, 9)
+BATCH_RANGE = (1, 1000)
 MAX_RULE_ID = 2**31 - 1
 FILE_PREFIX = "file:"
 """Before the name of a file in a list of addresses."""
@@ -172,6 +173,15 @@ SETTINGS: dict[str, Key] = {
             }
         ),
         "anomaly scores",
+    ),
+    "graphql": Key(
+        Record(
+            {
+                "introspection": Key(switch(), "false: a question for the schema is denied (rule 7100609)"),
+                "batch": Key(number(*BATCH_RANGE), "operations of one request; more are denied (rule 7100610)"),
+            }
+        ),
+        "GraphQL, by the own rules",
     ),
     "exclusions": Key(
         Several(EXCLUSION, MAX_EXCLUSIONS), "what the rules shall leave alone; those of all policies add up"

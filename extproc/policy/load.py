@@ -149,7 +149,7 @@ class _Loading:
         for key in ("mode", "profile", "paranoia", "response"):
             if key in keys:
                 flat[key] = keys[key]
-        for group in ("thresholds", "body", "time"):
+        for group in ("thresholds", "body", "time", "graphql"):
             for key, value in keys[group].value.items() if group in keys else ():
                 flat[f"{group}.{key}"] = value
         for key, value in keys["ip"].value.items() if "ip" in keys else ():
