@@ -348,7 +348,10 @@ class Config:
     )
     crs: str = setting("", _text, "a checkout of the OWASP Core Rule Set, to be used beside or as rules", metavar="DIR")
     profile: str = setting(
-        "own", partial(_choice, choices=("own", "crs", "crs-api")), "which rules run", metavar="own|crs|crs-api"
+        "own",
+        partial(_choice, choices=("own", "crs", "crs-api", "own+crs")),
+        "which rules run",
+        metavar="own|crs|crs-api|own+crs",
     )
     paranoia: int = setting(1, partial(_number, limits=PARANOIA_RANGE), "paranoia level of the Core Rule Set")
     mode: str = setting(

@@ -30,17 +30,30 @@ from extproc.seclang.assemble import Sources, crs_files, load_ruleset
 SHIPPED = "rules"
 """Folder of the package with the shipped sets, NAME.conf each."""
 
-CRS_PREAMBLE = r"""
+PARANOIA_PREAMBLE = r"""
 SecRuleEngine On
 SecRequestBodyAccess On
 SecAction "id:899990,phase:1,pass,nolog,t:none,\
 setvar:tx.blocking_paranoia_level={paranoia},setvar:tx.detection_paranoia_level={paranoia}"
+"""
+"""Before a Core Rule Set, which leaves engine and body access to its user (its INSTALL, *ModSecurity*)."""
+
+CRS_PREAMBLE = (
+    PARANOIA_PREAMBLE
+    + r"""
 SecRule REQBODY_ERROR "!@eq 0" "id:899991,phase:2,deny,status:400,t:none,\
 msg:'The body is not what it says it is',logdata:'%{{REQBODY_ERROR_MSG}}',severity:ERROR"
 SecRule MULTIPART_STRICT_ERROR|MULTIPART_UNMATCHED_BOUNDARY "@eq 1" "id:899992,phase:2,deny,status:400,t:none,\
 msg:'Multipart body that parsers read differently',logdata:'%{{MATCHED_VAR_NAME}}',severity:ERROR"
 """
-"""Before a Core Rule Set, which leaves engine and body access to its user (its INSTALL, *ModSecurity*)."""
+)
+"""Where it is alone: what its own documentation asks for of bodies that cannot be read. The own rules have theirs."""
+
+OWN_AND_CRS = "own+crs"
+"""Profile: the own rules, and of the Core Rule Set those that are quiet."""
+
+NEEDS_CRS = frozenset({"crs", "crs-api", OWN_AND_CRS})
+"""Profiles that need --crs."""
 
 
 Publish: TypeAlias = Callable[[Decision, Masking], None]
@@ -58,7 +71,7 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
     plans = {"": _plan(load_ruleset(sources, body_settings(config), cache_directory(), files), masking)}
     ruleset = plans[""].ruleset
     for profile in sorted(_profiles(policy)):
-        if profile.startswith("crs") and not config.crs:
+        if profile in NEEDS_CRS and not config.crs:
             continue  # the binder says it, with the line
         alone = with_profile(config, profile)
         others = rule_sources(alone, files)
@@ -106,9 +119,7 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
 def with_profile(config: Config, profile: str) -> Config:
     """The settings with another rule set, whole."""
     sources = {**config.sources, "profile": f"profile {profile} of the policy"}
-    return replace(
-        config, profile=profile, rules=(), crs=config.crs if profile.startswith("crs") else "", sources=sources
-    )
+    return replace(config, profile=profile, rules=(), crs=config.crs if profile in NEEDS_CRS else "", sources=sources)
 
 
 def _refuse_unknown_policies(config: Config, policy: Policy | None) -> None:
@@ -156,7 +167,7 @@ def body_settings(config: Config) -> BodySettings:
     """Which bodies are read, and how: own rules believe a body more than its label."""
     return BodySettings(
         is_response_read=config.response,
-        is_type_guessed=not config.crs,
+        is_type_guessed=not config.crs or config.profile == OWN_AND_CRS,
         request_limit_bytes=config.body_limit,
         response_limit_bytes=response_limit(config),
         response_types=frozenset(kind.encode() for kind in config.response_types),
@@ -204,7 +215,7 @@ def rule_sources(config: Config, files: FilesRead | None = None) -> Sources:
     if files is not None:
         for name in config.rules:
             files.file(Path(name))  # before anybody finds that it is not there
-    if config.profile.startswith("crs") and not config.crs:
+    if config.profile in NEEDS_CRS and not config.crs:
         raise ConfigError(config.sources["profile"], f"{config.profile} needs the Core Rule Set: add --crs DIR")
     own = tuple(rule_file(name, config.sources["rules"]) for name in config.rules)
     if config.crs:
@@ -215,6 +226,10 @@ def rule_sources(config: Config, files: FilesRead | None = None) -> Sources:
         before = (rule_file(config.profile, SETTINGS["profile"].flag),) if config.profile == "crs-api" else ()
         return Sources((*before, *crs, *own), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
     return Sources(own or (rule_file(config.profile, SETTINGS["profile"].flag),))
+        if config.profile == OWN_AND_CRS:
+            flag = SETTINGS["profile"].flag
+            files_named = (*(own or (rule_file("own", flag),)), *crs, rule_file(OWN_AND_CRS, flag))
+            return Sources(files_named, preamble=PARANOIA_PREAMBLE.format(paranoia=config.paranoia).encode())
 
 
 def rule_file(name: str, source: str) -> Path:

@@ -29,7 +29,7 @@ SCHEMA = "extproc.policy/1"
 MODES = ("off", "monitor", "safe-block", "block")
 """Weakest first."""
 
-PROFILES = ("own", "crs", "crs-api")
+PROFILES = ("own", "crs", "crs-api", "own+crs")
 """Rule sets that a policy can choose."""
 
 MAX_POLICIES = 500
@@ -162,7 +162,7 @@ RATE_LIMIT = Record(
 
 SETTINGS: dict[str, Key] = {
     "mode": Key(choice(*MODES), "what happens to what the rules deny; safe-block blocks suspicious sources only"),
-    "profile": Key(choice(*PROFILES), "which rules run; crs and crs-api need --crs"),
+    "profile": Key(choice(*PROFILES), "which rules run; all but own need --crs"),
     "paranoia": Key(number(1, 4), "paranoia level of the Core Rule Set"),
     "thresholds": Key(
         Record(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from extproc.cli.wiring import CRS_PREAMBLE
+from extproc.cli.wiring import CRS_PREAMBLE, PARANOIA_PREAMBLE
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
-from extproc.engine.ruleset import Ruleset
+from extproc.engine.ruleset import BodySettings, Ruleset
 from extproc.events.masking import Masking
 from extproc.model.message import Address, RequestHead
 from extproc.model.verdict import Decision, Mode, Outcome
@@ -51,6 +51,8 @@ DETECTORS = ("detectsqli", "detectxss")
 
 API_RULES = ROOT / "extproc" / "rules" / "crs-api.conf"
 
+QUIET_RULES = ROOT / "extproc" / "rules" / "own+crs.conf"
+
 RULE_SETS = ("crs-pl1", "crs-pl2", "own")
 
 
@@ -59,7 +61,7 @@ class Missing(Exception):  # noqa: N818  # no error of ours
 
 
 def seclang_of(rules: str) -> tuple[str, tuple[Path, ...]]:
-    """(lines before, files) of `crs-plN`, `crs-api` or `own`, the same for every engine. Raises Missing."""
+    """(lines before, files) of `crs-plN`, `crs-api`, `own` or `own+crs`, the same for every engine. Raises Missing."""
     if rules == "own":
         return OWN_PREAMBLE, (OWN_RULES,)
     try:
@@ -68,13 +70,16 @@ def seclang_of(rules: str) -> tuple[str, tuple[Path, ...]]:
         raise Missing(f"{error}; name a checkout in CRS_DIR") from error
     if rules == "crs-api":
         return CRS_PREAMBLE.format(paranoia=1), (API_RULES, *files)
+    if rules == "own+crs":
+        return PARANOIA_PREAMBLE.format(paranoia=1), (OWN_RULES, *files, QUIET_RULES)
     return CRS_PREAMBLE.format(paranoia=int(rules[-1])), files
 
 
 def load_ours(rules: str) -> Ruleset:
-    """The rules compiled by extproc. Raises Missing, SecLangErrors."""
+    """The rules compiled by extproc, bodies read as its command reads them. Raises Missing, SecLangErrors."""
     preamble, files = seclang_of(rules)
-    return load_ruleset(Sources(files, preamble=preamble.encode()))
+    bodies = BodySettings(is_type_guessed=rules.startswith("own"))
+    return load_ruleset(Sources(files, preamble=preamble.encode()), bodies)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ JUDGES: dict[str, Callable[[], Judge]] = {
     "crs-pl1": lambda: _ours("crs-pl1"),
     "crs-pl2": lambda: _ours("crs-pl2"),
     "crs-api": lambda: _ours("crs-api"),
+    "own+crs": lambda: _ours("own+crs"),
     "libmodsecurity": _libmodsecurity,
 }
 """Name → a judge. Making one raises Missing when this machine lacks what it needs. `own` is judged by the bars."""

@@ -108,7 +108,7 @@ REFUSED: list[tuple[str, object, str]] = [
     ("grpc", "unix:", "must be a text"),
     ("grpc", "127.0.0.1:1,127.0.0.1:1", "twice"),
     ("mode", "blok", "must be one of off, monitor, block"),
-    ("profile", "crs4", "must be one of own, crs, crs-api"),
+    ("profile", "crs4", "must be one of own, crs, crs-api, own+crs"),
     ("body_limit", "128KB", "128KiB"),
     ("body_limit", "1023", "between 1024 and 67108864 bytes"),
     ("body_limit", "65MiB", "between 1024 and"),

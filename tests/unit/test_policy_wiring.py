@@ -82,6 +82,27 @@ def test_profiles_of_the_core_rule_set(folder: Path) -> None:
     assert decisions[b"/"].ruleset == decisions[b"/c"].ruleset != decisions[b"/o"].ruleset
 
 
+QUIET_AND_NOISY = "".join(
+    f'SecRule ARGS "@contains {word}" "id:{number},phase:2,deny,t:none"\n'
+    for word, number in (("quiet", 942140), ("noisy", 942100), ("unheard", 942999), ("method", 911100))
+)
+
+
+def test_the_own_rules_beside_the_quiet_ones_of_the_core_rule_set(folder: Path) -> None:
+    (folder / "crs" / "rules").mkdir(parents=True)
+    (folder / "crs" / "crs-setup.conf").write_text("# none\n")
+    (folder / "crs" / "rules" / "a.conf").write_text(QUIET_AND_NOISY)
+    found = config(folder, "", rules=[], crs=str(folder / "crs"), profile="own+crs")
+    texts = {b"quiet": True, b"unheard": True, b"noisy": False, b"method": False, b"'+or+1=1--": True}
+    for text, is_blocked in texts.items():
+        decision = published(found, b"/?q=" + text)[0]
+        assert (decision.verdict is Outcome.BLOCK) is is_blocked, text
+    alone = config(folder, "policies: {o: {match: {path: /o}, profile: own+crs}}\n", rules=[], crs=str(folder / "crs"))
+    assert published(alone, b"/?q=noisy")[0].verdict is Outcome.BLOCK
+    assert published(alone, b"/o?q=noisy")[0].verdict is Outcome.ALLOW
+    assert published(alone, b"/o?q='+or+1=1--")[0].verdict is Outcome.BLOCK
+
+
 def test_every_file_is_known_to_whoever_watches(folder: Path) -> None:
     (folder / "bad.txt").write_text("192.0.2.1\n")
     (folder / "p.txt").write_text("${incident}")
@@ -104,6 +125,7 @@ def test_a_route_that_names_no_policy(folder: Path) -> None:
 REFUSED = [
     ("defaults: {exclusions: [{rules: 9, owner: a, reason: b}]}\n", "no rule has the id 9; the nearest is 1001"),
     ("defaults: {profile: crs}\n", "needs --crs DIR"),
+    ("defaults: {profile: own+crs}\n", "needs --crs DIR"),
     ("defaults: {body: {limit: 1MiB}}\n", "raise --body-limit"),
 ]
 
