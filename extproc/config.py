@@ -354,6 +354,12 @@ class Config:
         metavar="own|crs|crs-api|own+crs",
     )
     paranoia: int = setting(1, partial(_number, limits=PARANOIA_RANGE), "paranoia level of the Core Rule Set")
+    decode: str = setting(
+        "plain",
+        partial(_choice, choices=("plain", "nested")),
+        "nested: rules of the Core Rule Set that look for attacks see what values hold in other spellings, too",
+        metavar="plain|nested",
+    )
     mode: str = setting(
         "monitor",
         partial(_choice, choices=("off", "monitor", "block")),

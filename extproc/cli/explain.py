@@ -41,7 +41,7 @@ ASSUMED_MODE = Mode.BLOCK
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_flags(parser, ("rules", "crs", "profile", "paranoia", "mode", "body_limit", "policy"))
+    add_flags(parser, ("rules", "crs", "profile", "paranoia", "decode", "mode", "body_limit", "policy"))
     parser.add_argument("--request", metavar="FILE", help="a raw HTTP/1 request; - is stdin")
     parser.add_argument("--incident", metavar="ID", help="an incident of an event file, as far as it can be rebuilt")
     parser.add_argument(
@@ -123,7 +123,10 @@ def _plan_maker(config: Config) -> Callable[[bytes], Plan]:
     defaults = body_settings(config)
 
     def make(before: bytes) -> Plan:
-        return Plan(load_ruleset(replace(sources, preamble=sources.preamble + b"\n" + before), defaults))
+        return Plan(
+            load_ruleset(replace(sources, preamble=sources.preamble + b"\n" + before), defaults),
+            has_views=config.decode == "nested",
+        )
 
     return make
 

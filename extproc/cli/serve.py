@@ -34,7 +34,7 @@ from extproc.server.tls import load_identity
 NAME = "serve"
 """Of the command; `up` runs it in a fork of itself."""
 
-LIVE = ("rules", "crs", "profile", "paranoia", "mode", "policy", "shadow", "upgrade_paths")
+LIVE = ("rules", "crs", "profile", "paranoia", "decode", "mode", "policy", "shadow", "upgrade_paths")
 """Settings of the file that a reload takes up. The others are Envoy's too, or were opened at the start."""
 
 

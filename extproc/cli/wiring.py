@@ -68,7 +68,7 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
     policy = load_policy(Path(config.policy), files) if config.policy else None
     masking = Masking() if policy is None else Masking(policy.secret_names, extra_looks=policy.secret_looks)
     sources = rule_sources(config, files)
-    plans = {"": _plan(load_ruleset(sources, body_settings(config), cache_directory(), files), masking)}
+    plans = {"": _plan(load_ruleset(sources, body_settings(config), cache_directory(), files), masking, config)}
     ruleset = plans[""].ruleset
     for profile in sorted(_profiles(policy)):
         if profile in NEEDS_CRS and not config.crs:
@@ -78,12 +78,14 @@ def load_inspector(config: Config, publish: Publish, files: FilesRead | None = N
         if others == sources:
             plans[profile] = plans[""]
         else:
-            plans[profile] = _plan(load_ruleset(others, body_settings(alone), cache_directory(), files), masking)
+            plans[profile] = _plan(
+                load_ruleset(others, body_settings(alone), cache_directory(), files), masking, config
+            )
     shadow_files = tuple(rule_file(name, config.sources["shadow"]) for name in config.shadow)
     shadow_files += policy.shadow_rules if policy is not None else ()
     shadow = None
     if shadow_files:
-        shadow = _plan(load_ruleset(Sources(shadow_files), ruleset.bodies, cache_directory(), files), masking)
+        shadow = _plan(load_ruleset(Sources(shadow_files), ruleset.bodies, cache_directory(), files), masking, config)
     settings = EngineSettings(
         mode=Mode(config.mode),
         inspect_response=config.response,
@@ -134,9 +136,10 @@ def _refuse_unknown_policies(config: Config, policy: Policy | None) -> None:
             )
 
 
-def _plan(ruleset: Ruleset, masking: Masking) -> Plan:
+def _plan(ruleset: Ruleset, masking: Masking, config: Config) -> Plan:
     return Plan(
         ruleset,
+        has_views=config.decode == "nested",
         is_secret=lambda collection, key: masking.is_secret_variable(f"{collection}:{key.decode('latin-1')}"),
         is_secret_value=lambda value: bool(masking.find(value)[0]),
     )
@@ -223,13 +226,13 @@ def rule_sources(config: Config, files: FilesRead | None = None) -> Sources:
             crs = crs_files(Path(config.crs), files)
         except FileNotFoundError as error:
             raise ConfigError(config.sources["crs"], str(error)) from error
-        before = (rule_file(config.profile, SETTINGS["profile"].flag),) if config.profile == "crs-api" else ()
-        return Sources((*before, *crs, *own), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
-    return Sources(own or (rule_file(config.profile, SETTINGS["profile"].flag),))
         if config.profile == OWN_AND_CRS:
             flag = SETTINGS["profile"].flag
             files_named = (*(own or (rule_file("own", flag),)), *crs, rule_file(OWN_AND_CRS, flag))
             return Sources(files_named, preamble=PARANOIA_PREAMBLE.format(paranoia=config.paranoia).encode())
+        before = (rule_file(config.profile, SETTINGS["profile"].flag),) if config.profile == "crs-api" else ()
+        return Sources((*before, *crs, *own), preamble=CRS_PREAMBLE.format(paranoia=config.paranoia).encode())
+    return Sources(own or (rule_file(config.profile, SETTINGS["profile"].flag),))
 
 
 def rule_file(name: str, source: str) -> Path:

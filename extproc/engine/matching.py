@@ -15,13 +15,13 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from extproc.detection.contract import Place
 from extproc.detection.inspection import Panel
-from extproc.detection.ladder import hides_nothing, is_plain, ladder
+from extproc.detection.ladder import VIEWS_LEFT_OUT, View, hides_nothing, is_plain, ladder
 from extproc.engine.ruleset import Rule
 from extproc.engine.shapes import ByteWords, Shape, Shapes
 from extproc.engine.steps import Step, tree_of
 from extproc.model.deadline import Deadline
 from extproc.operators.contract import Captures
-from extproc.operators.detectors import Detected
+from extproc.operators.detectors import Detected, Viewed
 
 Fired: TypeAlias = tuple[int, bytes, Captures]
 """(index of the rule, the text its operator saw, captures); index LEFT_OUT says that a limit was passed."""
@@ -78,6 +78,32 @@ def is_detection(rule: Rule) -> bool:
         rule.operator is not None
         and rule.operator.detector is not None
         and not (rule.is_negated or rule.transformations)
+    )
+
+
+NESTED_OPERATORS = frozenset(
+    {"rx", "rxGlobal", "pm", "pmf", "pmFromFile", "contains", "containsWord", "strmatch", "detectSQLi", "detectXSS"}
+)
+"""What looks for something within a text: what it finds in a view of the value, the value holds."""
+
+NESTED_TAG = "attack-"
+"""Begins the tags of rules that look for attacks (Core Rule Set, CONTRIBUTING)."""
+
+NOT_NESTED_TAG = "attack-protocol"
+"""Of rules that ask how a request is made; a view was never sent."""
+
+
+def is_nested(rule: Rule) -> bool:
+    """May the rule look at the views of a value as well (`decode: nested`)? Not if it leaves something out or skips."""
+    operator = rule.operator
+    return (
+        operator is not None
+        and operator.name in NESTED_OPERATORS
+        and not rule.is_negated
+        and rule.jump < 0
+        and not any(link.controls for link in (rule, *rule.chain))
+        and any(tag.startswith(NESTED_TAG) for tag in rule.tags)
+        and NOT_NESTED_TAG not in rule.tags
     )
 
 
@@ -160,7 +186,19 @@ def rule_test(rule: Rule) -> Test:
 class ValueClass:
     """The rules of one mask, ready to run against a value."""
 
-    __slots__ = ("_by_steps", "_detection", "_memo_old", "_prefilter", "_root", "_shapes", "_short", "_tests", "young")
+    __slots__ = (
+        "_by_steps",
+        "_detection",
+        "_memo_old",
+        "_nested",
+        "_place",
+        "_prefilter",
+        "_root",
+        "_shapes",
+        "_short",
+        "_tests",
+        "young",
+    )
 
     def __init__(
         self,
@@ -170,8 +208,12 @@ class ValueClass:
         shapes: Shapes,
         place: Place,
         gates: Mapping[str, tuple[int, ...]],
+        has_views: bool = False,
     ) -> None:
-        """`rules` are those of the class; `tests` is indexed by rule index; `gates` as in `Detection`."""
+        """`rules` are those of the class; `tests` is indexed by rule index; `gates` as in `Detection`.
+
+        `has_views`: rules that are nested look at the views of the decode ladder as well.
+        """
         detecting = [rule for rule in rules if is_detection(rule)]
         self._detection = Detection(detecting, place, prefilter, gates) if detecting else None
         rules = [rule for rule in rules if not is_detection(rule)] if detecting else rules
@@ -179,6 +221,9 @@ class ValueClass:
         self._prefilter = prefilter
         self._shapes = shapes
         self._root = tree_of(rules, shapes)
+        nested = [rule for rule in rules if is_nested(rule)] if has_views else []
+        self._nested = tree_of(nested, shapes) if nested else None
+        self._place = place
         self._by_steps = {
             rule.index: rule.operator.steps
             for rule in rules
@@ -227,7 +272,31 @@ class ValueClass:
             fired += run(self._detection.steps(value, scanned))
         if steps:
             self._walk(steps, value, shape, scanned, fired)
+        if self._nested is not None and not is_plain(value):
+            for view in ladder(value, self._place):
+                if view.via or view is VIEWS_LEFT_OUT:
+                    self._match_view(self._nested, view, scanned, fired)
         return tuple(fired)
+
+    def _match_view(self, root: Step, view: View, scanned: dict[bytes, int], fired: list[Fired]) -> None:
+        """The nested rules that match a view, but for those that have fired: a rule scores once per value."""
+        if view is VIEWS_LEFT_OUT:
+            fired.append((LEFT_OUT, b"", ()))
+            return
+        if view.is_structure:
+            return  # its parts are views
+        shape = self._shapes.of_transformed(view.text)
+        mask, _, steps = shape.programs.get(root) or root.program(shape, self._shapes)
+        seen = {index for index, _, _ in fired}
+        found: list[Fired] = []
+        if mask:
+            self._try(mask, view.text, shape, scanned, found)
+        if steps:
+            self._walk(steps, view.text, shape, scanned, found)
+        for index, text, captures in found:
+            if index not in seen:
+                seen.add(index)
+                fired.append((index, text, Viewed.of(captures, view.via)))
 
     def _walk(
         self, steps: tuple[Step, ...], source: bytes, shape: Shape, scanned: dict[bytes, int], fired: list[Fired]
@@ -311,6 +380,14 @@ class ValueClass:
                 if deadline.is_slice_over():
                     yield
             stack.append((list(following), text, shape, named))
+        if self._nested is not None:
+            scanned: dict[bytes, int] = {}
+            for view in ladder(value, self._place):
+                if view.via or view is VIEWS_LEFT_OUT:
+                    self._match_view(self._nested, view, scanned, fired)
+                    scanned.clear()
+                    if deadline.is_slice_over():
+                        yield
         return tuple(fired)
 
     def account(self, value: bytes) -> tuple[int, int, int]:

@@ -310,14 +310,17 @@ class Plan:
         is_secret: Callable[[str, bytes], bool] = lambda collection, key: False,
         is_secret_value: Callable[[bytes], bool] = lambda value: False,
         has_memo: bool = True,
+        has_views: bool = False,
     ) -> None:
         """`is_secret(collection, key)` and `is_secret_value(value)` name what is never remembered.
 
-        `prefilter` None: one is built of the rules' clauses.
+        `prefilter` None: one is built of the rules' clauses. `has_views`: rules that look for attacks see the views of
+        the decode ladder too (`decode: nested`).
         """
         self.ruleset = ruleset
         self.rules: list[Rule] = [rule for phase in Phase for rule in ruleset.phases.get(phase, ())]
         self.has_memo = has_memo
+        self._has_views = has_views
         self.is_secret_value = is_secret_value
         self._is_secret = is_secret
         gate_clauses, self._gates = _gates([rule for rule in self.rules if is_detection(rule)], len(self.rules))
@@ -379,12 +382,12 @@ class Plan:
     def _value_class(self, mask: int, place: Place) -> ValueClass | None:
         if not mask:
             return None
-        if not mask & self._detecting:
+        if not (mask & self._detecting or self._has_views):
             place = Place.ARGUMENT  # no one asks for it
         known = self._classes.get((mask, place))
         if known is None:
             rules = [rule for rule in self.rules if mask >> rule.index & 1]
-            known = ValueClass(rules, self._tests, self._prefilter, self._shapes, place, self._gates)
+            known = ValueClass(rules, self._tests, self._prefilter, self._shapes, place, self._gates, self._has_views)
             self._classes[(mask, place)] = known
         return known
 

@@ -32,7 +32,7 @@ from extproc.model.message import Headers, RequestHead, ResponseHead
 from extproc.model.phase import Phase
 from extproc.model.verdict import Match, Mode
 from extproc.operators.contract import Captures, Operator
-from extproc.operators.detectors import Detected
+from extproc.operators.detectors import Detected, Viewed
 
 Work: TypeAlias = Generator[None, None, None]
 
@@ -746,7 +746,7 @@ class Transaction:
                     severity=rule.severity,
                     value=text,
                     span=finding.span if finding is not None else span,
-                    via=captures.evidence.via if type(captures) is Detected else (),
+                    via=_via(captures),
                     reason=finding.reason if finding is not None else "",
                     score=finding.score if finding is not None else 0,
                 )
@@ -817,6 +817,12 @@ class Transaction:
                 self.mode = Mode.weakest(self.mode, wanted)
                 if self.mode is Mode.OFF:
                     self.note_partly("mode-off")
+
+
+def _via(captures: Captures) -> tuple[str, ...]:
+    if type(captures) is Detected:
+        return captures.evidence.via
+    return captures.via if type(captures) is Viewed else ()
 
 
 def variable_name(collection: str, key: bytes | None) -> bytes:

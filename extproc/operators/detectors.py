@@ -26,6 +26,19 @@ class Detected(tuple[bytes, ...]):
         return captures
 
 
+class Viewed(tuple[bytes, ...]):
+    """Captures of an ordinary operator in a view of the value; `via`: the decodings that led there, outermost first."""
+
+    via: tuple[str, ...]
+
+    @classmethod
+    def of(cls, captures: Captures, via: tuple[str, ...]) -> Viewed:
+        """The captures, and where they were made."""
+        viewed = cls(captures)
+        viewed.via = via
+        return viewed
+
+
 def detector_operator(name: str, detector: Detector) -> Compile:
     """The operator of a detector. Its argument is the least score that matches; without one the threshold of the
     transaction counts (`TX:detection_threshold`)."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from extproc.actions.setvar import Assignment, parse_number
-from extproc.detection.contract import Place
-from extproc.detection.ladder import ladder
+from extproc.detection.ladder import View, ladder
 from extproc.engine.collection import PersistentStore
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan, Segment, Variant, place_of
@@ -19,7 +18,7 @@ from extproc.model.message import RequestHead
 from extproc.model.phase import Phase
 from extproc.model.verdict import Decision, Mode, Verdict
 from extproc.operators.contract import Captures
-from extproc.operators.detectors import Detected
+from extproc.operators.detectors import Detected, Viewed
 from extproc.replay.http1 import Request
 from extproc.replay.run import run_exchange
 
@@ -165,8 +164,12 @@ class WatchedTransaction(Transaction):
             pairs = [(key, self.tx.get(key, b""))]
         for name, value in pairs:
             if name == key:
+                place = place_of(collection, key and key.lower())
                 if isinstance(captures, Detected):
-                    steps = _views(captures, value, place_of(collection, key and key.lower()))
+                    evidence = captures.evidence
+                    steps = _views(evidence.via, evidence.text, list(ladder(value, place)))
+                elif isinstance(captures, Viewed):
+                    steps = _steps_of_view(link, captures.via, text, list(ladder(value, place)))
                 else:
                     steps = _steps(link, value, text)
                 if steps is not None:
@@ -212,18 +215,25 @@ def _steps(link: Rule, value: bytes, wanted: bytes) -> tuple[Step, ...] | None:
     return tuple(steps) if text == wanted else None
 
 
-def _views(captures: Detected, value: bytes, place: Place) -> tuple[Step, ...] | None:
-    """The decodings of the ladder from `value` to the text that the detector saw; None if they do not lead there.
+def _views(via: tuple[str, ...], text: bytes, views: list[View]) -> tuple[Step, ...] | None:
+    """The decodings of the ladder that led to the text that way; None if they do not.
 
     What a structure was taken apart into is shown by the part that the way goes on with.
     """
-    evidence = captures.evidence
-    views = list(ladder(value, place))
-    if not any(view.text == evidence.text and view.via == evidence.via for view in views):
+    if not any(view.text == text and view.via == via for view in views):
         return None
-    texts = {view.via: view.text for view in reversed(views)} | {evidence.via: evidence.text}
-    ways = [evidence.via[:length] for length in range(1, len(evidence.via) + 1)]
+    texts = {view.via: view.text for view in reversed(views)} | {via: text}
+    ways = [via[:length] for length in range(1, len(via) + 1)]
     return tuple(Step(way[-1], texts[way]) for way in ways if way in texts)
+
+
+def _steps_of_view(link: Rule, via: tuple[str, ...], wanted: bytes, views: list[View]) -> tuple[Step, ...] | None:
+    """The decodings that led to a view, then the rule's transformations from there; None if they do not."""
+    for view in views:
+        steps = _steps(link, view.text, wanted) if view.via == via else None
+        if steps is not None:
+            return (*(_views(via, view.text, views) or ()), *steps)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

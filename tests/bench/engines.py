@@ -119,13 +119,14 @@ def to_model(sent: Sent) -> Request:
 class Ours:
     """extproc's engine behind the seam that its server drives: phases 1, 2 and 5."""
 
-    def __init__(self, ruleset: Ruleset, has_memo: bool = True) -> None:
+    def __init__(self, ruleset: Ruleset, has_memo: bool = True, has_views: bool = False) -> None:
         masking = Masking()  # as the command wires it: what is secret is not remembered, and finding out costs
         self.plan = Plan(
             ruleset,
             is_secret=lambda collection, key: masking.is_secret_variable(f"{collection}:{key.decode('latin-1')}"),
             is_secret_value=lambda value: bool(masking.find(value)[0]),
             has_memo=has_memo,
+            has_views=has_views,
         )
         self._last: list[Decision] = []
         self._inspector = EngineInspector(self.plan, EngineSettings(mode=Mode.BLOCK), self._keep)

@@ -21,9 +21,12 @@ def _libmodsecurity() -> Judge:
 JUDGES: dict[str, Callable[[], Judge]] = {
     "own": lambda: _ours("own"),
     "crs-pl1": lambda: _ours("crs-pl1"),
+    "crs-pl1-nested": lambda: Ours(load_ours("crs-pl1"), has_views=True).tell,
     "crs-pl2": lambda: _ours("crs-pl2"),
-    "crs-api": lambda: _ours("crs-api"),
     "own+crs": lambda: _ours("own+crs"),
+    "crs-api": lambda: _ours("crs-api"),
     "libmodsecurity": _libmodsecurity,
 }
-"""Name → a judge. Making one raises Missing when this machine lacks what it needs. `own` is judged by the bars."""
+"""Name → a judge. Making one raises Missing when this machine lacks what it needs. `own` is judged by the bars.
+
+`crs-pl1-nested` is CRS with `--decode nested`."""

@@ -28,6 +28,9 @@ from tests.detect.placing import place
 JUDGED = "own"
 """The rule set that the bars are for."""
 
+CHANGED = (JUDGED, "crs-pl1", "crs-pl1-nested")
+"""Rule sets that changed forms are told for: what the decode ladder is worth to own rules and to those of others."""
+
 SOURCE_BARS = {"PayloadsAllTheThings": 92.0, "HttpParamsDataset": 98.5}
 """Least percent caught of the half not tuned on."""
 
@@ -193,7 +196,7 @@ def main() -> int:
             tell_corpus(report, rules, judge, attacks, benign)
         if "variants" in arguments.parts:
             tell_variants(report, rules, judge, own_attacks, twins)
-        if "changes" in arguments.parts and rules == JUDGED:
+        if "changes" in arguments.parts and rules in CHANGED:
             tell_changes(report, rules, judge, [*attacks, *own_attacks])
         if "benign" in arguments.parts:
             tell_benign(report, rules, judge, arguments.share)
