@@ -37,6 +37,11 @@ CHOICES = 1024
 """Remembered answers of a panel's gates; more start anew."""
 
 
+def reading_of(value: bytes) -> Reading:
+    """What looking into a value may cost: a long one more."""
+    return Reading(STEPS_LIMIT + max(0, len(value) - LONG_BYTES))
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A finding, the view it was made in, and the decodings that led to that view, outermost first."""
@@ -92,7 +97,7 @@ class Panel:
     def steps(self, value: bytes, place: Place, held: Held) -> PanelSteps:
         """Take the value down the ladder and ask the detectors whose gates open."""
         found: list[Evidence | None] = [None] * len(self.detectors)
-        reading = Reading(STEPS_LIMIT + max(0, len(value) - LONG_BYTES))
+        reading = reading_of(value)
         for view in ladder(value, place, reading):
             text = view.text
             windows: dict[tuple[int, int], int] = {}

@@ -14,8 +14,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
 from extproc.detection.contract import Place
-from extproc.detection.inspection import Panel
-from extproc.detection.ladder import VIEWS_LEFT_OUT, View, hides_nothing, is_plain, ladder
+from extproc.detection.inspection import Panel, reading_of
+from extproc.detection.ladder import View, hides_nothing, is_plain, ladder
 from extproc.engine.ruleset import Rule
 from extproc.engine.shapes import ByteWords, Shape, Shapes
 from extproc.engine.steps import Step, tree_of
@@ -273,16 +273,16 @@ class ValueClass:
         if steps:
             self._walk(steps, value, shape, scanned, fired)
         if self._nested is not None and not is_plain(value):
-            for view in ladder(value, self._place):
-                if view.via or view is VIEWS_LEFT_OUT:
+            reading = reading_of(value)
+            for view in ladder(value, self._place, reading):
+                if view.via:
                     self._match_view(self._nested, view, scanned, fired)
+            if reading.is_partly:
+                fired.append((LEFT_OUT, b"", ()))
         return tuple(fired)
 
     def _match_view(self, root: Step, view: View, scanned: dict[bytes, int], fired: list[Fired]) -> None:
         """The nested rules that match a view, but for those that have fired: a rule scores once per value."""
-        if view is VIEWS_LEFT_OUT:
-            fired.append((LEFT_OUT, b"", ()))
-            return
         if view.is_structure:
             return  # its parts are views
         shape = self._shapes.of_transformed(view.text)
@@ -382,12 +382,15 @@ class ValueClass:
             stack.append((list(following), text, shape, named))
         if self._nested is not None:
             scanned: dict[bytes, int] = {}
-            for view in ladder(value, self._place):
-                if view.via or view is VIEWS_LEFT_OUT:
+            reading = reading_of(value)
+            for view in ladder(value, self._place, reading):
+                if view.via:
                     self._match_view(self._nested, view, scanned, fired)
                     scanned.clear()
                     if deadline.is_slice_over():
                         yield
+            if reading.is_partly:
+                fired.append((LEFT_OUT, b"", ()))
         return tuple(fired)
 
     def account(self, value: bytes) -> tuple[int, int, int]:
