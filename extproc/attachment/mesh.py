@@ -196,7 +196,9 @@ def extension_policy(name: str, route: str, service: str, namespace: str = "") -
 
     Trailers are not among what the policy can send: docs/SECURITY.md. Source: gateway.envoyproxy.io/v1alpha1.
     """
-    ext_proc = pair_parts()[0]["typed_config"]
+    pair_filter, cluster = pair_parts()
+    ext_proc = pair_filter["typed_config"]
+    (limits,) = cluster["circuit_breakers"]["thresholds"]
     metadata: dict[str, Any] = {"name": name, "labels": dict(MANAGED_LABELS)}
     if namespace:
         metadata["namespace"] = namespace
@@ -210,6 +212,14 @@ def extension_policy(name: str, route: str, service: str, namespace: str = "") -
             "extProc": [
                 {
                     "backendRefs": [{"name": service, "port": GRPC_PORT}],
+                    # The default of 1,024 would answer the next request in flight with an error.
+                    "backendSettings": {
+                        "circuitBreaker": {
+                            "maxConnections": limits["max_connections"],
+                            "maxPendingRequests": limits["max_pending_requests"],
+                            "maxParallelRequests": limits["max_requests"],
+                        }
+                    },
                     "messageTimeout": f"{budget_ms}ms",
                     "failOpen": False,
                     "statusOnError": 503,

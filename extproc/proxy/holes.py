@@ -72,10 +72,27 @@ def find_holes(bootstrap: Bootstrap) -> list[Finding]:
 
 def _uninspected(bootstrap: Bootstrap) -> Places:
     for manager in bootstrap.managers:
-        if not [place for place in manager.filters if not place.value.get("disabled")]:
-            yield manager.where
+        if all(place.value.get("disabled") for place in manager.filters):
+            yield from _not_switched_on(manager)
     if not bootstrap.managers:
         yield "no listener with an HTTP connection manager"
+
+
+def _not_switched_on(manager: Manager) -> Places:
+    """Where no filter asks by itself: routes may switch one on, as Envoy Gateway writes them."""
+    names = [place.value.get("name") for place in manager.filters]
+    unseen, is_any_on = [], False
+    for host in manager.hosts:
+        for route in dicts_at(host.value, "routes"):
+            changes = {
+                **dict_at(host.value, "typed_per_filter_config"),
+                **dict_at(route, "typed_per_filter_config"),
+            }
+            if any(name in names and not dict_at(changes, name).get("disabled") for name in changes):
+                is_any_on = True
+            elif "route" in route:  # what Envoy answers by itself reaches no app
+                unseen.append(f"{manager.where}, route {route.get('name') or route.get('match')}")
+    yield from unseen if is_any_on else [manager.where]
 
 
 def _disabled_route(bootstrap: Bootstrap) -> Places:

@@ -4,8 +4,9 @@
 
 Part `G`, at gRPC level, runs in `.venv-official` against `extproc serve`, which `extproc_control` starts and disturbs;
 part `E` in the ordinary environment, through `extproc up` with a real Envoy. `configurations` asks the quick cases of
-E of everything else that a pair can be rendered as, `faults` whether E finds Envoys that are configured wrongly. The
-runs write JUnit XML under build/; `--write-docs` puts the tables of a whole run into docs/CONFORMANCE.md.
+E of everything else that a pair can be rendered as, `attachments` all cases of Envoys that are somebody else's,
+`faults` whether E finds Envoys that are configured wrongly. The runs write JUnit XML under build/; `--write-docs` puts
+the tables of a whole run into docs/CONFORMANCE.md.
 """
 
 from __future__ import annotations
@@ -16,8 +17,15 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from tests.conformance.docs_table import CASES_TABLE, CONFIGURATIONS_TABLE, case_lines, read_rows, write_table
-from tests.conformance.through_envoy.configurations import CONFIGURATIONS
+from tests.conformance.docs_table import (
+    ATTACHED_TABLE,
+    CASES_TABLE,
+    CONFIGURATIONS_TABLE,
+    case_lines,
+    read_rows,
+    write_table,
+)
+from tests.conformance.through_envoy.configurations import ATTACHED, CONFIGURATIONS, Configuration
 from tests.conformance.through_envoy.envoy_cases import CASES
 from tests.conformance.through_envoy.envoy_fault_table import LONG, PAGE, check
 from tests.conformance.through_envoy.faulty_envoys import FAULTS
@@ -29,7 +37,7 @@ OFFICIAL = ROOT / ".venv-official" / "bin" / "python"
 OPEN_STREAMS = 10_000
 STREAMS_IN_A_ROW = 100_000
 
-PARTS = ("G", "E", "configurations", "faults")
+PARTS = ("G", "E", "configurations", "attachments", "faults")
 
 
 def main(arguments: list[str]) -> int:
@@ -50,6 +58,8 @@ def main(arguments: list[str]) -> int:
     if "configurations" in parts:
         quick = " or ".join(case.number for case in CASES if case.number not in LONG)
         runs |= {name: [*envoy_part(name), "-k", quick] for name in CONFIGURATIONS if name != "plain"}
+    if "attachments" in parts:
+        runs |= {name: envoy_part(name) for name in ATTACHED}
     counts = Counter[str]()
     rows: dict[str, list[tuple[str, str, str]]] = {}
     for name, command in runs.items():
@@ -65,7 +75,9 @@ def main(arguments: list[str]) -> int:
     if given.write_docs and {"G", "E"} <= rows.keys():
         write_table(PAGE, CASES_TABLE, case_lines(rows["G"] + rows["E"]))
     if given.write_docs and "configurations" in parts:
-        write_table(PAGE, CONFIGURATIONS_TABLE, configuration_lines(rows))
+        write_table(PAGE, CONFIGURATIONS_TABLE, configuration_lines(CONFIGURATIONS, rows))
+    if given.write_docs and "attachments" in parts:
+        write_table(PAGE, ATTACHED_TABLE, configuration_lines(ATTACHED, rows))
     sys.stdout.write(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped\n")
     return 1 if counts["failed"] else 0
 
@@ -75,13 +87,16 @@ def word_of(result: str) -> str:
     return {"passed": "passed", "FAILED": "failed"}.get(result, "skipped")
 
 
-def configuration_lines(rows: dict[str, list[tuple[str, str, str]]]) -> list[str]:
+def configuration_lines(
+    configurations: dict[str, Configuration], rows: dict[str, list[tuple[str, str, str]]]
+) -> list[str]:
     """What else was asked, and what it came to."""
     lines = ["| configuration | settings | came to | not asked |", "|---|---|---|---|"]
-    for name, configuration in CONFIGURATIONS.items():
+    for name, configuration in configurations.items():
         if name in rows:
             counts = Counter(word_of(result) for _, _, result in rows[name])
-            settings = ", ".join(f"`{key}={value}`" for key, value in configuration.environment.items())
+            shown = {key: value for key, value in configuration.environment.items() if key != "PYTHONPATH"}
+            settings = ", ".join(f"`{key}={value}`" for key, value in shown.items())
             by_reason: defaultdict[str, list[str]] = defaultdict(list)
             for number, reason in configuration.differs.items():
                 by_reason[reason].append(number)

@@ -10,6 +10,7 @@ CASES_TABLE = ("<!-- table: written by a run -->", "<!-- end of the table -->")
 FAULTS_TABLE = ("<!-- faults: written by a run -->", "<!-- end of the faults -->")
 ENVOYS_TABLE = ("<!-- faulty Envoys: written by a run -->", "<!-- end of the faulty Envoys -->")
 CONFIGURATIONS_TABLE = ("<!-- configurations: written by a run -->", "<!-- end of the configurations -->")
+ATTACHED_TABLE = ("<!-- attachments: written by a run -->", "<!-- end of the attachments -->")
 """Where a table of docs/CONFORMANCE.md begins and ends."""
 
 FOUND_ROW = re.compile(r"^\| `([a-z0-9-]+)` \| .* \| ([A-Z\d, ]*) \|$", re.MULTILINE)

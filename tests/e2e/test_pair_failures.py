@@ -26,7 +26,7 @@ pytestmark = pytest.mark.envoy
 ATTACK_PATH = "/?q=%27%20OR%201=1--"
 ROOT = Path(__file__).resolve().parents[2]
 INJECTED = Path(__file__).parent / "injected"
-FAULTY_ENVOY = ROOT / "tests" / "conformance" / "through_envoy" / "faulty_envoy"
+FAULTY_ENVOY = ROOT / "tests" / "conformance" / "through_envoy" / "changed_envoy"
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -92,6 +92,8 @@ def _of_object(tree: Tree, namespace: str | None, world: World) -> Iterator[str]
             if selector and not world.pods({"matchLabels": selector["labels"]}, namespace):
                 yield "selects no pod"
             yield from _targets(spec, namespace, world)
+        case "ClientTrafficPolicy":
+            yield from _targets(spec, namespace, world)
         case "EnvoyExtensionPolicy":
             yield from _targets(spec, namespace, world)
             for processor in spec.get("extProc", []):

@@ -116,9 +116,27 @@ def filters(tree: Tree) -> list[Tree]:
     return manager(tree)["http_filters"]
 
 
+ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+
+
+def only_on(*names: str, is_off: str = "") -> Callable[[Tree], None]:
+    """The filter is off, and these routes switch it on."""
+
+    def change(tree: Tree) -> None:
+        filters(tree)[1]["disabled"] = True
+        for one in host(tree)["routes"]:
+            one.pop("typed_per_filter_config", None)
+            if one["name"] in names:
+                one["typed_per_filter_config"] = {"extproc.ext_proc": OFF if one["name"] == is_off else ON}
+
+    return change
+
+
 OPENED: list[tuple[str, str, Callable[[Tree], Any]]] = [
     ("uninspected-listener", "no filter", lambda tree: filters(tree).pop(1)),
     ("uninspected-listener", "filter off", lambda tree: filters(tree)[1].update(disabled=True)),
+    ("uninspected-listener", "off but for one route", only_on("ambiguous-host")),
+    ("uninspected-listener", "on, and off again for a route", only_on("ambiguous-host", "app", is_off="app")),
     ("uninspected-listener", "no listener", lambda tree: tree["static_resources"].pop("listeners")),
     (
         "disabled-route",
@@ -230,6 +248,12 @@ def test_the_same_in_the_json_form_of_protobuf() -> None:
     ext_proc(tree)["failure_mode_allow"] = True
     found = find_holes(read(normalise(camel(tree)), 500))
     assert {finding.name for finding in found} == {"stream-route", "fail-open"}
+
+
+def test_a_filter_that_every_route_switches_on_asks() -> None:
+    tree = copy.deepcopy(BASE)
+    only_on(*(one["name"] for one in host(tree)["routes"]))(tree)
+    assert "uninspected-listener" not in {finding.name for finding in find_holes(read(normalise(tree), 500))}
 
 
 def test_the_document_has_the_table() -> None:

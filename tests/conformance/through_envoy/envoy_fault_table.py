@@ -47,7 +47,7 @@ def find(fault: str, numbers: set[str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         suite = [sys.executable, "-m", "pytest", "tests/conformance/through_envoy", "-q", "-p", "no:cacheprovider"]
-        path = f"{ROOT / 'tests' / 'conformance' / 'through_envoy' / 'faulty_envoy'}:{ROOT}"
+        path = f"{ROOT / 'tests' / 'conformance' / 'through_envoy' / 'changed_envoy'}:{ROOT}"
         environment = {**os.environ, VARIABLE: fault, "PYTHONPATH": path}
         command = [*suite, "-k", " or ".join(sorted(numbers)), f"--junitxml={report}"]
         subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

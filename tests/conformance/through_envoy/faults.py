@@ -69,7 +69,7 @@ def e05(site: Site) -> None:
     for moment in (idle, mid_request, mid_body):
         site.app.forget()
         with nobody_restarts(pair) as workers:
-            assert moment(pair, workers) == 503, moment.__name__
+            assert moment(pair, workers) in site.refusals, moment.__name__
             assert site.app.seen() == [], moment.__name__
         wait_for(lambda: pair.send().status == 200, RECOVERY_LIMIT_S, "recovery")
 
@@ -107,12 +107,14 @@ def e06(site: Site) -> None:
     try:
         site.app.forget()
         answer = pair.send()
-        assert answer.status == 503
+        assert answer.status in site.refusals
         assert site.line_of(answer, pair)["details"].startswith("ext_proc_error_per-message_timeout_exceeded")
         assert site.app.seen() == []
     finally:
         os.kill(worker, signal.SIGCONT)
     wait_for(lambda: pair.send().status == 200, RECOVERY_LIMIT_S, "recovery")
+    if site.is_attached:
+        return  # faulty servers are put behind the pair's own Envoy
 
     def grant(tree: Tree) -> None:
         ext_proc(tree)["max_message_timeout"] = "10s"

@@ -1,6 +1,6 @@
 """Envoy configurations with one fault each, which the cases through Envoy must find.
 
-    FAULTY_ENVOY=NAME PYTHONPATH=tests/conformance/through_envoy/faulty_envoy:. pytest tests/conformance/through_envoy
+    FAULTY_ENVOY=NAME PYTHONPATH=tests/conformance/through_envoy/changed_envoy:. pytest tests/conformance/through_envoy
 
 FAULTS are edits of the bootstrap that `extproc up` renders; each opens a hole or breaks traffic.
 """

@@ -14,17 +14,26 @@ LOG_LIMIT_S = 5.0
 
 @dataclass
 class Site:
-    """`pair` blocks, allows WebSocket on /ws and inspects bodies up to 64 KiB; `logs` are the access logs of all."""
+    """`pair` blocks, allows WebSocket on /ws and inspects bodies up to 64 KiB; `logs` are the access logs of all.
+
+    `is_attached`: the Envoy is somebody else's, and so are its answers when something went wrong.
+    """
 
     pair: PairProcess
     app: App
     envoy: Path
     folder: Path
+    is_attached: bool = False
     others: list[PairProcess] = field(default_factory=list)
     logs: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.logs.append(self.pair.folder / "access")
+
+    @property
+    def refusals(self) -> tuple[int, ...]:
+        """Statuses of what could not be inspected. Ours is always 503; by itself Envoy tells slow engines apart."""
+        return (503, 504) if self.is_attached else (503,)
 
     def start(self, *flags: str, app_port: int | None = None, **more: Any) -> PairProcess:
         """A pair of the case's own, serving; stopped when the case ends."""

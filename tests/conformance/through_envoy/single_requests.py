@@ -60,7 +60,7 @@ def e01(site: Site) -> None:
 
 
 def e02(site: Site) -> None:
-    """An attack in query, header, cookie, body or trailer, over HTTP/1 and 2: 403 and a page, the app untouched."""
+    """An attack in query, header, cookie or body, over HTTP/1 and 2: 403 and a page, the app untouched."""
     for name, (method, path, body, headers) in ATTACKS.items():
         answer = site.pair.send(method, path, body=iter(body) if isinstance(body, tuple) else body, headers=headers)
         assert answer.status == 403, name
@@ -76,7 +76,6 @@ def e02(site: Site) -> None:
         "header": ask(site.pair.port, lines=[("x-search", ATTACK)]),
         "cookie in crumbs": ask(site.pair.port, lines=[("cookie", "a=1"), ("cookie", f"q={ATTACK}")]),
         "body": ask(site.pair.port, "POST", lines=[FORM_LINE], body=f"q={QUERY_ATTACK}".encode()),
-        "trailer": ask(site.pair.port, "POST", lines=[FORM_LINE], body=b"x=1", trailers=[("x-sum", ATTACK)]),
     }
     for name, reply in over_http2.items():
         assert reply.status == "403", name
@@ -327,6 +326,8 @@ def e19(site: Site) -> None:
     [seen] = site.app.seen()
     headers = dict(seen["headers"])
     assert not [name for name in headers if name.startswith("x-waf-")]
+    if site.is_attached:
+        return  # the rest is the owner's
     # The one that Envoy sets itself, from the connection.
     assert [name for name in headers if name.startswith("x-envoy-")] == ["x-envoy-external-address"]
     assert headers["x-request-id"] == answer.headers["x-request-id"] != "mine"
