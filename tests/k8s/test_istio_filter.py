@@ -1,7 +1,7 @@
 """The EnvoyFilter that `attach --to istio` writes, in a real Envoy behind a real REDIRECT, with a real engine.
 
-istiod itself is not here: `istio_proxy.apply` does what its documentation says. Every run looks at Envoy's count of
-streams to the engine as well, for a slip in the redirect would let all traffic go straight to the app.
+istiod itself is in tests/k8s/planes; here `istio_proxy.apply` does what its documentation says. Every run looks at
+Envoy's count of streams to the engine as well, for a slip in the redirect would let all traffic go straight to the app.
 """
 
 from __future__ import annotations

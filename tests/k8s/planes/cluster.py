@@ -135,10 +135,12 @@ class Cluster:
             process.wait()
         self._started.clear()
 
-    def run(self, program: str, *flags: str) -> subprocess.Popen[bytes]:
-        """Starts one of the plane's programs; it ends with the cluster."""
-        with (self.folder / f"{program}.log").open("wb") as log:
-            process = subprocess.Popen([self.programs / program, *flags], stdout=log, stderr=log, cwd=self.folder)
+    def run(self, program: str | Path, *flags: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Starts one of the plane's programs, or one of another plane by its path; it ends with the cluster."""
+        command = [self.programs / program, *flags]
+        with (self.folder / f"{command[0].name}.log").open("wb") as log:
+            variables = {**os.environ, **environment}
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=variables)
         self._started.append(process)
         return process
 
