@@ -19,8 +19,8 @@ from extproc.bodies.transfer_encoding import undo
 from extproc.bodies.urlencoded import decode, urlencoded
 from extproc.bodies.xml_body import xml_body
 
-CHARSETS_LIMIT = 4
-"""Charsets of one label that are looked at; readers take the first or the last of them."""
+CODECS_LIMIT = 3
+"""Codecs by which one body or part is read: those of two charsets, of which one does not say its byte order."""
 
 FIELD = b"_charset_"
 """A field of a form that names the charset of all (RFC 7578, 4.6)."""
@@ -80,13 +80,10 @@ _DECLARED = re.compile(rb"\A(\s*<\?xml\b[^>]*?)\sencoding\s*=\s*(?:\"[^\"]*\"|'[
 
 
 def charsets_of(content_type: bytes) -> list[str]:
-    """Every charset that a Content-Type names, as the tables have it; at most CHARSETS_LIMIT."""
-    names = []
-    for found in _PARAMETER.finditer(content_type):
-        name = _normal(found[1] or found[2] or found[3] or b"")
-        if name and name not in names:
-            names.append(name)
-    return names[:CHARSETS_LIMIT]
+    """The charsets that a Content-Type names, as the tables have them: the first and the last, for readers take one."""
+    found = [_normal(one[1] or one[2] or one[3] or b"") for one in _PARAMETER.finditer(content_type)]
+    names = [name for name in found if name]
+    return list(dict.fromkeys((names[0], names[-1]))) if names else []
 
 
 def _normal(name: bytes) -> str:
@@ -113,7 +110,7 @@ def unknown(charset: str) -> bytes:
 
 def read_pairs(pairs: list[tuple[bytes, bytes]], content_type: bytes) -> list[tuple[bytes, bytes]]:
     """Arguments as the label says, [] if it says nothing else than their bytes. Some readers take a query so, too."""
-    codecs = [codec for charset in charsets_of(content_type) for codec in codecs_of(charset) or ()]
+    codecs = [codec for charset in charsets_of(content_type) for codec in codecs_of(charset) or ()][:CODECS_LIMIT]
     return [(read_as(name, codec), read_as(value, codec)) for codec in codecs for name, value in pairs]
 
 
@@ -134,7 +131,7 @@ def read_by_charset(body: bytes, content_type: bytes, parsed: ParsedBody, limits
     for name, value in parsed.args:
         if name == FIELD:
             named += list(codecs_of(_normal(value)) or ())
-    for codec in list(dict.fromkeys(named))[:CHARSETS_LIMIT]:
+    for codec in list(dict.fromkeys(named))[:CODECS_LIMIT]:
         if parsed.processor == "MULTIPART":
             found.args += [(name, read_as(value, codec)) for name, value in parsed.args]
             continue
@@ -185,9 +182,11 @@ def readings_of(content: bytes, content_type: bytes, transfer_encoding: bytes) -
         return
     if plain != content:
         yield plain, b""
-    for charset in charsets_of(b";" + content_type.partition(b";")[2]):
+    named: list[str] = []
+    for charset in charsets_of(content_type):
         codecs = codecs_of(charset)
         if codecs is None:
             yield b"", unknown(charset)
-        for codec in codecs or ():
-            yield read_as(plain, codec), b""
+        named += codecs or ()
+    for codec in named[:CODECS_LIMIT]:
+        yield read_as(plain, codec), b""

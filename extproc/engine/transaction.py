@@ -357,7 +357,6 @@ class Transaction:
         `is_broken`: it could not be unpacked, which no other reading cures.
         """
         parsed = self.parsed
-        parsed.args += parsed.readings
         parsed.error = parsed.error or parsed.unreadable
         if b"charset" in self.content_type.lower() or any(name == FIELD for name, _ in parsed.args):
             more = yield from paced(read_by_charset(body, self.content_type, parsed, self.bodies.limits), deadline)
@@ -366,6 +365,7 @@ class Transaction:
                 # It is sound as its label says; that its bytes alone are not is nobody's fault.
                 parsed.error = b""
             parsed.error = parsed.error or more.error
+        parsed.args += parsed.readings
 
     def _exceed(self, reason: str) -> None:
         """The body is larger than what is looked at: refused, or looked at in part (SecRequestBodyLimitAction)."""

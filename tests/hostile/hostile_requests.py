@@ -22,6 +22,7 @@ MIB = 1024 * 1024
 FORM = b"application/x-www-form-urlencoded"
 JSON = b"application/json"
 XML = b"text/xml"
+GRPC = b"application/grpc"
 MULTIPART = b"multipart/form-data; boundary=b"
 
 _HEADERS = ((b"host", b"shop.example.com"), (b"user-agent", b"Mozilla/5.0"), (b"accept", b"*/*"))
@@ -112,6 +113,23 @@ def _again(value: bytes, times: int, encode: Callable[[bytes], bytes]) -> bytes:
 
 def _part(name: bytes, value: bytes = b"") -> bytes:
     return b'--b\r\nContent-Disposition: form-data; name="' + name + b'"\r\n\r\n' + value + b"\r\n"
+
+
+def _framed(message: bytes, flags: bytes = b"\0") -> bytes:
+    return flags + len(message).to_bytes(4, "big") + message
+
+
+def _field(value: bytes) -> bytes:
+    """A protobuf field with the number 1 and a length in three bytes."""
+    size = len(value)
+    return b"\x0a" + bytes((size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14)) + value
+
+
+def _messages(depth: int) -> bytes:
+    message = b"\x08\x01"
+    for _ in range(depth):
+        message = _field(message)
+    return message
 
 
 def _zip_bombs() -> dict[str, Callable[[], Request]]:
@@ -222,6 +240,14 @@ REQUESTS: dict[str, Callable[[], Request]] = {
     "xml: one token": lambda: post(XML, fill(b"a", start=b"<")),
     "xml: references": lambda: post(XML, fill(b"&#60;", start=b"<a>", end=b"</a>")),
     "xml: comments": lambda: post(XML, fill(b"<!---->", start=b"<a>", end=b"</a>")),
+    # gRPC
+    "grpc: messages in messages": lambda: post(GRPC, _framed(_messages(63)) * 200),
+    "grpc: 60,000 fields": lambda: post(GRPC, _framed(fill(b"\x08\x01", BODY_BYTES - 100))),
+    "grpc: 60,000 empty texts": lambda: post(GRPC, _framed(fill(b"\x0a\0", BODY_BYTES - 100))),
+    "grpc: texts that may be messages": lambda: post(GRPC, _framed(fill(b"\x0a!\n\x1faaaa", BODY_BYTES - 100))),
+    "grpc: one text of marks": lambda: post(GRPC, _framed(_field(noise(BODY_BYTES - 100, 13, PUNCTUATION)))),
+    "grpc: packed zeros": lambda: post(GRPC, _framed(gzip.compress(bytes(8 * MIB)), b"\1") * 10),
+    "grpc: a length of 4 GiB": lambda: post(GRPC, b"\0\xff\xff\xff\xff" + noise(BODY_BYTES - 5, 14)),
     # headers
     "headers: 5,000": lambda: get(headers=tuple((b"x-%d" % number, b"v" * 20) for number in range(5000))),
     "headers: 5,000 of one name": lambda: get(headers=((b"x-a", b"<'(;"),) * 5000),

@@ -45,9 +45,10 @@ def load_crs(paranoia: int) -> Ruleset:
 class Engine:
     """One rule set; `mode` MONITOR runs every rule, whatever the first ones say."""
 
-    def __init__(self, ruleset: Ruleset, mode: Mode = Mode.MONITOR) -> None:
+    def __init__(self, ruleset: Ruleset, mode: Mode = Mode.MONITOR, has_views: bool = False) -> None:
         self.decisions: list[Decision] = []
-        self._inspector = EngineInspector(Plan(ruleset), EngineSettings(mode), self.decisions.append)
+        plan = Plan(ruleset, has_views=has_views)
+        self._inspector = EngineInspector(plan, EngineSettings(mode), self.decisions.append)
 
     def cost(self, name: str, request: Request, times: int = 1) -> Cost:
         """The cheapest of `times` runs: the rest is noise of the machine. Raises what the engine raises."""

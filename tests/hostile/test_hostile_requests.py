@@ -6,11 +6,13 @@ The bounds are about ten times what was measured: they catch a blow-up, not a sl
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 import pytest
-from hostile_requests import BODY_BYTES, FORM, JSON, REQUESTS, encoded, fill, post
+from hostile_requests import BODY_BYTES, FORM, JSON, PUNCTUATION, REQUESTS, encoded, fill, noise, post
 from hostile_run import CRS, Engine, load_crs, print_costs
 
+import extproc
 from extproc.bodies.contract import Limits
 from extproc.engine.ruleset import BodySettings
 from extproc.model.verdict import Mode
@@ -24,6 +26,11 @@ HEADERS_TOTAL_MS = 10_000
 
 SLICE_MS = 500
 """One step between two interruptions, milliseconds."""
+
+OWN_RULES = Path(extproc.__file__).parent / "rules" / "own.conf"
+
+MARKS = PUNCTUATION.translate(None, b"&=\r\n") + b" abcSELECTor1"
+"""What attacks are made of, without what would end an argument."""
 
 MEMORY_MIB = 300
 """What all of them together add to the peak of the process."""
@@ -58,6 +65,63 @@ def test_every_hostile_request_is_decided_within_the_bounds(engine: Engine) -> N
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"memory {grown_mib:.0f} / {MEMORY_MIB} MiB")
     assert grown_mib <= MEMORY_MIB
+
+
+VIEWS = (
+    "form: one argument of noise",
+    "form: one argument of marks",
+    "form: base64 of base64",
+    "form: escapes of escapes",
+    "form: full-width",
+    "json: one string of escapes",
+    "xml: one text",
+)
+"""Kinds that have large views, or many."""
+
+
+@pytest.mark.slow
+def test_views_for_the_core_rule_set_stay_within_the_bounds() -> None:
+    """`decode: nested` looks at more, and is held to the same."""
+    engine = Engine(load_crs(4), has_views=True)
+    engine.cost("first", post(FORM, b"a=b"))
+    costs = [engine.cost(name, REQUESTS[name](), times=2) for name in VIEWS]
+    print_costs("views", costs, TOTAL_MS, SLICE_MS)
+    for cost in costs:
+        assert cost.total_ms <= TOTAL_MS, cost
+        assert cost.slice_ms <= SLICE_MS, cost
+
+
+CHARSETS = b"; charset=utf-16; charset=ibm037"
+LABELLED = {
+    "form: 1,000 arguments of marks": lambda: post(
+        FORM + CHARSETS, b"&".join(b"a=" + noise(120, number, MARKS) for number in range(1000))
+    ),
+    "form: one argument of marks": lambda: post(FORM + CHARSETS, b"a=" + noise(BODY_BYTES - 2, 1, MARKS)),
+    "json: 1,000 texts": lambda: post(JSON + CHARSETS, fill(b'"1 or 1=1 -- ",', start=b"[", end=b"1]")),
+    "parts": lambda: post(
+        b"multipart/form-data; boundary=b" + CHARSETS,
+        b"".join(
+            b"--b\r\nContent-Disposition: form-data; name=a\r\nContent-Type: a"
+            + CHARSETS
+            + b"\r\n\r\n%s\r\n" % noise(400, number, MARKS)
+            for number in range(190)
+        )
+        + b"--b--",
+    ),
+}
+"""Bodies that two charsets are said of."""
+
+
+@pytest.mark.slow
+def test_readings_by_charset_stay_within_the_bounds() -> None:
+    ruleset = load_ruleset(Sources((OWN_RULES,)), BodySettings(is_type_guessed=True))
+    engine = Engine(ruleset)
+    engine.cost("first", post(FORM, b"a=b"))
+    costs = [engine.cost(name, make(), times=2) for name, make in LABELLED.items()]
+    print_costs("charsets", costs, TOTAL_MS, SLICE_MS)
+    for cost in costs:
+        assert cost.total_ms <= TOTAL_MS, cost
+        assert cost.slice_ms <= SLICE_MS, cost
 
 
 @pytest.mark.parametrize("mode", [Mode.MONITOR, Mode.BLOCK])

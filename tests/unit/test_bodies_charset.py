@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 import extproc
-from extproc.bodies.charset import CHARSETS_LIMIT, CODECS, charsets_of, codecs_of
+from extproc.bodies.charset import CODECS, CODECS_LIMIT, charsets_of, codecs_of, read_pairs
 from extproc.bodies.transfer_encoding import undo
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
@@ -160,9 +160,18 @@ def test_every_codec_is_there_and_turns_ascii_into_something_else() -> None:
             assert ATTACK.encode(codec).decode(codec) == ATTACK
 
 
-def test_charsets_of_one_label_are_limited() -> None:
-    label = b"a/b" + b"".join(b"; charset=x%d" % number for number in range(CHARSETS_LIMIT + 1))
-    assert charsets_of(label) == [f"x{number}" for number in range(CHARSETS_LIMIT)]
+def test_the_first_and_the_last_charset_count() -> None:
+    label = b"a/b" + b"".join(b"; charset=x%d" % number for number in range(5))
+    assert charsets_of(label) == ["x0", "x4"]
+    assert charsets_of(label + b'; charset="X0"') == ["x0"]
+    assert charsets_of(b"a/b; charset=; charset=utf-8") == ["utf-8"]
+    assert charsets_of(b"a/b") == []
+
+
+def test_codecs_of_one_body_are_limited() -> None:
+    pairs = read_pairs([(b"a", b"b")], b"a/b; charset=utf-16; charset=utf-32")
+    assert CODECS_LIMIT == 3
+    assert len(pairs) == CODECS_LIMIT
 
 
 @pytest.mark.parametrize(
