@@ -79,9 +79,9 @@ class Site:
         self.app = app
         self._binary, self._folder = binary, folder
 
-    def engine(self, *flags: str) -> Engine:
+    def engine(self, *flags: str, transport: str = "http2") -> Engine:
         folder = self._folder / f"engine{len(self.engines)}"
-        self.engines.append(start(folder, "http2", *flags, authority=self.authority))
+        self.engines.append(start(folder, transport, *flags, authority=self.authority))
         return self.engines[-1]
 
     def proxy(self, client: Path | None = None, is_watched: bool = True) -> Proxy:
@@ -184,10 +184,11 @@ class Uploads:
             self.statuses.append(0)
 
 
-def test_connections_that_age_lose_no_request(site: Site) -> None:
+@pytest.mark.parametrize("transport", ["http2", "grpc"])
+def test_connections_that_age_lose_no_request(site: Site, transport: str) -> None:
     """Streams are open across several ages of a second; each ends on the connection it began on."""
     for _ in range(2):
-        site.engine(f"--connection-age-seconds={AGE_S}", "--connection-grace-seconds=30")
+        site.engine(f"--connection-age-seconds={AGE_S}", "--connection-grace-seconds=30", transport=transport)
     proxy = site.proxy().await_answer(200)
     before = proxy.stat("upstream_cx_total")
     with Load(proxy) as load, Uploads(proxy, 20) as uploads:
@@ -233,6 +234,21 @@ def test_an_engine_that_dies_takes_no_request_uninspected(site: Site) -> None:
     site.engines[0] = again
     wait_for(lambda: proxy.stat("membership_healthy") == 2, 10, "both healthy again")
     wait_for(lambda: proxy.answers(200) and requests(again) > 5, 10, "its share")
+
+
+def test_an_engine_that_leaves_loses_no_request(site: Site) -> None:
+    """A rollout: SIGTERM, then NOT_SERVING, then GOAWAY, and the uploads that it began end there."""
+    first, _ = site.engine(), site.engine()
+    proxy = site.proxy().await_answer(200)
+    wait_for(lambda: proxy.stat("membership_healthy") == 2, 10, "both healthy")
+    with Load(proxy) as load, Uploads(proxy, 20) as uploads:
+        time.sleep(1)
+        first.process.terminate()
+        time.sleep(6)
+    assert first.process.wait(20) == 0
+    assert uploads.statuses == [200] * 20
+    assert {status for _, status in load.clean} == {200}
+    assert {status for _, status in load.attack} == {403}
 
 
 def requests(engine: Engine) -> int:
