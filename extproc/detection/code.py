@@ -80,7 +80,7 @@ _UNMISTAKABLE = find(
     rb"|pty\s*\.\s*spawn\s*\("
     rb"|require\s*\(\s*[\"'`](?:node:)?child_process[\"'`]\s*\)\s*\.?\s*(?:exec|spawn|fork)"
     rb"|require\s*\(\s*[\"'`](?:node:)?fs[\"'`]\s*\)\s*\.\s*(?:read|write|unlink|append"
-    rb"|exists)[a-z]*\s*\(\s*[\"'`]|process\s*\.\s*(?:mainmodule|binding\s*\(|dlopen|_load)"
+    rb"|exists)[a-z]*\s*\(\s*[\"'`]|process\s*\.\s*(?:mainmodule|binding\s*\(|dlopen\s*\(\s*[^)\s]|_load)"
     rb"|global\s*\.\s*process\b|\bmainmodule\s*\.\s*(?:require|constructor)"
     rb"|child_process\s*[\"'`]?\s*\)?\s*\.\s*(?:exec|spawn)(?:sync|file|filesync)?\s*\(\s*[^)\s]"
     rb"|constructor\s*(?:\.|\[\s*[\"'`])\s*(?:constructor|prototype)[\"'`]?\s*\]?\s*(?:\(|\.|\[)"

@@ -42,7 +42,9 @@ _HTTP_HEADER = find_here(
 )
 _FIRST_LINE_HEADER = find_here(
     rb"\s*(?:>\s*)*(?:from|to|subject|date|cc|sent|von|an|betreff|de|para|re|fwd?|return-path|received"
-    rb"|delivered-to|x-[a-z-]+|location|host|content)[ \t]*:.{0,400}$|\s*--[^\r\n]*$"
+    rb"|delivered-to|x-[a-z-]+|location|host|content)[ \t]*:.{0,400}$"
+    rb"|\s*(?:get|post|put|delete|patch|head|options)\s+/\S*(?:\s+http/[12](?:\.[01])?)?\s*$"
+    rb"|\s*http/[12](?:\.[01])?\s+[1-5][0-9]{2}\b[^\r\n]{0,40}$|\s*--[^\r\n]*$"
 )
 _MAIL_HEADER = find_here(
     rb"([^\r\n]{0,120}?)"

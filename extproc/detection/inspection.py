@@ -27,6 +27,9 @@ LEAST_SCORE = 3
 SURE = 6
 """No disguise makes a finding stronger than this."""
 
+ALONE = 5
+"""What many findings count that are all of a value; behind a sentence nothing may follow them."""
+
 STRONGEST = 9
 
 Held: TypeAlias = Callable[[bytes], int]
@@ -114,6 +117,8 @@ class Panel:
                 if finding is None:
                     continue
                 score = weighed(finding, detector, view.via, place)
+                if score == ALONE and view.via[-1:] == ("sentence",) and finding.span[1] < len(text.rstrip()):
+                    score -= 1  # the sentence may go on behind it
                 best = found[position]
                 if score >= LEAST_SCORE and (best is None or score > best.finding.score):
                     if score != finding.score:

@@ -55,11 +55,17 @@ STRUCTURE_LIMIT_BYTES = 65_536
 UNPACKED_LIMIT_BYTES = 65_536
 """What gzip in Base64 may unpack to; the rest is left out."""
 
+SENTENCE_MIN_BYTES = 12
+"""Of a sentence that something stands behind."""
+
 PADDING_MIN_BYTES = 256
 """Of one letter at a text's beginning; shorter runs are shouting and lines drawn."""
 
-ENCODED_MIN_BYTES = 12
-"""Shorter Base64 holds no attack: `' or 1=1` alone takes twelve."""
+WORDS_MIN_BYTES = 4096
+"""Of letters, digits and blanks at a text's beginning; no language goes on so long without a sign."""
+
+ENCODED_MIN_BYTES = 8
+"""Shorter Base64 cannot be told from a word; `;id;` takes eight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +286,7 @@ def _utf8(code: int) -> bytes:
 Part: TypeAlias = tuple[str, bytes, Place]
 """(name of the step, text, place)."""
 
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{10,}={0,2}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{6,}={0,2}")
 _DATA_URL = re.compile(rb"data:[\w.+/-]*(?:;[\w=.-]+)*;base64,([A-Za-z0-9+/_-]+={0,2})", re.IGNORECASE)
 _JWT = re.compile(rb"(?:[Bb]earer )?(eyJ[\w-]+)\.([\w-]+)\.[\w-]*")
 _CONTROLS = bytes(byte for byte in range(0x20) if byte not in b"\t\n\r") + b"\x7f"
@@ -405,9 +411,18 @@ STRUCTURES: tuple[Callable[[bytes], list[Part] | None], ...] = (_json, _url, _ba
 
 # The ladder
 
-_SHORT_WORD = re.compile(rb"[A-Za-z0-9_.-]{0,11}|[0-9.,: +-]*|[\w.-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}")
+_SHORT_WORD = re.compile(
+    rb"[A-Za-z0-9_.-]{0,7}|[a-z0-9_.-]{0,11}|[A-Z0-9_.-]{0,11}"
+    rb"|(?=.{0,11}\Z)[A-Z]?[a-z]+(?:[A-Z][a-z]+)*[0-9._-]{0,3}"
+    rb"|[0-9.,: +-]*|[\w.-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}"
+)
 _INNER_SEGMENT = re.compile(rb"[\w.~-]*")
 _INNER_SEGMENTS = re.compile(rb"[\w.~/-]*")
+
+
+_WORDS = re.compile(rb"[A-Za-z0-9 ]{%d,}+" % WORDS_MIN_BYTES)
+_SENTENCE = re.compile(rb"[\"'(]?(?:[A-Z][a-z]|[AI] |[\x80-\xff])|[\w ,'-]{24}|.{0,4}\Z", re.DOTALL)
+"""How a sentence begins, or the rest of one behind an abbreviation."""
 
 
 def is_plain(value: bytes) -> bool:
@@ -463,11 +478,10 @@ def hides_nothing(text: bytes, low: bytes, place: Place) -> bool:
 
 
 def _take_apart(text: bytes, depth: int, place: Place) -> list[Part]:
-    if text[8:16] == text[:1] * 8 and text[:1].isalnum():
-        # Letters to push the rest out of somebody's sight: what follows is a value.
-        rest = text.lstrip(text[:1])
-        if len(text) - len(rest) >= PADDING_MIN_BYTES:
-            return [("padding", rest.lstrip(), place)]
+    if len(text) >= PADDING_MIN_BYTES:
+        rest = _behind_padding(text)
+        if rest:
+            return [("padding", rest, place)]
     if depth == NESTING or len(text) > STRUCTURE_LIMIT_BYTES:
         return []
     if place is Place.PATH and depth == 0:
@@ -478,7 +492,26 @@ def _take_apart(text: bytes, depth: int, place: Place) -> list[Part]:
         parts = structure(text)
         if parts:
             return parts
-    return []
+    rest = _behind_sentence(text) if place is Place.ARGUMENT and len(text) > SENTENCE_MIN_BYTES else b""
+    return [("sentence", rest, place)] if rest else []
+
+
+def _behind_padding(text: bytes) -> bytes:
+    """What stands behind letters that are there to push it out of somebody's sight; nothing if there are none."""
+    if text[8:16] == text[:1] * 8 and text[:1].isalnum():
+        rest = text.lstrip(text[:1])
+        return rest.lstrip() if len(text) - len(rest) >= PADDING_MIN_BYTES else b""
+    words = _WORDS.match(text) if len(text) > WORDS_MIN_BYTES else None
+    return b"" if words is None else text[words[0].rfind(b" ") + 1 :]
+
+
+def _behind_sentence(text: bytes) -> bytes:
+    """What stands behind the last sentence and is none itself: its first letters are not a sentence's."""
+    end = max(text.rfind(b". "), text.rfind(b"! "), text.rfind(b"? "))
+    if end < SENTENCE_MIN_BYTES or not text[end - 2 : end].islower():
+        return b""
+    rest = text[end + 2 :].lstrip(b" ")
+    return b"" if _SENTENCE.match(rest) else rest
 
 
 def _spellings(text: bytes, via: tuple[str, ...], place: Place, reading: Reading) -> Iterator[View]:

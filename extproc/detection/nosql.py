@@ -58,7 +58,7 @@ _NUMBER_SCRIPT = find_here(
 _CYPHER = find_here(
     rb"[^\"'`]*[\"'`]\s*[})\]]*\s*(?:(?:return|union|with)\b.{0,120}?\b(?:match|call|return|load\s+csv|delete)\b"
     rb"|(?:detach\s+)?delete\s+[a-z]|load\s+csv\s+(?:with\s+headers\s+)?from|"
-    rb"(?:optional\s+)?match\s*\(|call\s+(?:db|dbms|apoc|\{)|(?:or|and)\s+[^\n]{1,60}(?:return"
+    rb"(?:optional\s+)?match\s*\(|call\s+(?:db|dbms|apoc|\{)|(?:or|and)\s+[^\n]{0,40}[=<>~][^\n]{0,40}\s(?:return"
     rb"|with)\s+[a-z*]|create\s*\(|merge\s*\(|set\s+[a-z]+\.[a-z]+\s*=|foreach\s*\()"
 )
 _LOAD_CSV = find(

@@ -114,6 +114,11 @@ _LOADED = re.compile(
 )
 """What pages and sources name by relative paths."""
 
+_WRITTEN = re.compile(
+    rb"\.(?:rst|adoc|java|kts?|go|rs|c|cc|cpp|cxx|h|hpp|swift|dart|exp|am|in|mk|cmake|proto|toml|ipynb|tex)$"
+)
+"""What is built and written about: in a text it is a source's own neighbour."""
+
 _SERVED = re.compile(
     rb"\.(?:php[3-8]?|phtml|inc|aspx?|ashx|jspx?|cgi|cfm|conf|cnf|cfg|ini|log|bak|sql|db|htpasswd|key|pem|passwd)$|/\.[a-z_]+$"
 )
@@ -288,7 +293,13 @@ def _climbing(
         return Finding("path", 6, (start, end), "path segment", f"{_climbs(steps)}, disguised")
     is_loaded = _LOADED.search(bare) is not None
     if climbed >= MANY_STEPS or (is_whole and steps >= MANY_STEPS):
-        if not is_whole and word[:1] in b"./" and text[max(start - 1, 0)] not in b"\"'`" and not is_loaded:
+        if (
+            not is_whole
+            and word[:1] in b"./"
+            and text[max(start - 1, 0)] not in b"\"'`"
+            and not is_loaded
+            and not _WRITTEN.search(bare)
+        ):
             return Finding("path", 5, (start, end), "word", f"{_climbs(steps)} in a text", False)
         if is_loaded or not is_whole:
             return Finding("path", 4, (start, end), "path segment", f"{_climbs(steps)} to nothing known", False)

@@ -16,12 +16,14 @@ from extproc.detection.ladder import (
     PADDING_MIN_BYTES,
     PARTS_LIMIT,
     ROUNDS,
+    SENTENCE_MIN_BYTES,
     STAGES_LIMIT_BYTES,
     STRUCTURE_LIMIT_BYTES,
     UNPACKED_LIMIT_BYTES,
     VIEW_BYTES_A_STEP,
     VIEW_STEPS,
     VIEWS_LIMIT,
+    WORDS_MIN_BYTES,
     hides_nothing,
     is_plain,
     ladder,
@@ -217,19 +219,75 @@ def test_letters_before_a_payload_are_padding():
     assert BREAK_OUT not in padded(PADDING_MIN_BYTES - 1)
 
 
+def test_words_without_an_end_are_padding():
+    def padded(size: int) -> list[bytes]:
+        words = (b"some words " * size)[: size - 1] + b" "
+        return [view.text for view in ladder(words + b"/etc/hosts x", Place.ARGUMENT)]
+
+    assert b"/etc/hosts x" in padded(WORDS_MIN_BYTES)
+    assert b"/etc/hosts x" not in padded(WORDS_MIN_BYTES - 1)
+
+
+def behind(text: bytes) -> list[bytes]:
+    return [view.text for view in ladder(text, Place.ARGUMENT) if view.via == ("sentence",)]
+
+
+@pytest.mark.parametrize(
+    "rest", [b"/etc/hosts", b"; id x", b"' or 1=1", b"O:8:x{}", b"http://10.0.0.1/", b"-1 or //user"]
+)
+def test_what_stands_behind_a_sentence_is_a_value(rest):
+    assert behind(b"This is a sentence. " + rest) == [rest]
+    assert behind(b"Is this a sentence?  " + rest) == [rest]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"This is one. This is another one.",
+        b"This is one. A second, I think.",
+        b"Flowers, e.g. the roses and tulips of my garden",
+        b"Wait for it... /etc/hosts",
+        b"Chapter 7. /etc/hosts",
+        "Das ist gut. Öl ist teuer.".encode(),
+        b"That is it. :-)",
+    ],
+)
+def test_a_sentence_behind_a_sentence_is_none(text):
+    assert behind(text) == []
+
+
+def test_a_sentence_has_some_length():
+    assert behind(b"a" * SENTENCE_MIN_BYTES + b". /etc/hosts")
+    assert not behind(b"a" * (SENTENCE_MIN_BYTES - 1) + b". /etc/hosts")
+
+
 def test_short_base64_is_a_word():
-    short = base64.b64encode(b"'or 1=1'")
+    short = base64.b64encode(b";id;x")
     assert len(short) == ENCODED_MIN_BYTES
-    assert b"'or 1=1'" in [view.text for view in ladder(short, Place.ARGUMENT)]
-    assert len(list(ladder(base64.b64encode(b"'or 1'"), Place.ARGUMENT))) == 1
+    assert b";id;x" in [view.text for view in ladder(short, Place.ARGUMENT)]
+    assert len(list(ladder(base64.b64encode(b";id"), Place.ARGUMENT))) == 1
 
 
-@pytest.mark.parametrize("value", [b"", b"17", b"3.14", b"2026-11-23 02:00", b"blue", b"item_17", b"a.b@mail.example"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"17",
+        b"3.14",
+        b"2026-11-23 02:00",
+        b"blue",
+        b"item_17",
+        b"a.b@mail.example",
+        b"createdAt",
+        b"JohnSmith",
+        b"ABC-1234-XY",
+    ],
+)
 def test_plain(value):
     assert is_plain(value)
 
 
-@pytest.mark.parametrize("value", [b"' or 1", b"1 or 1=1", b"$ne", b"../x", b"id;id", b"a" * 12, b"<b>"])
+@pytest.mark.parametrize("value", [b"' or 1", b"1 or 1=1", b"$ne", b"../x", b"id;id", b"O2lkO2xz", b"a" * 12, b"<b>"])
 def test_not_plain(value):
     assert not is_plain(value)
 
