@@ -19,7 +19,7 @@ from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Read
 from extproc.detection.pattern import find
 from extproc.detection.scan import seeker
 
-PIECE_STEPS = 16
+PIECE_STEPS = 30
 """What it costs to read one piece."""
 
 PIECES_LIMIT = 32

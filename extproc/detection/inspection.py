@@ -12,13 +12,13 @@ from extproc.detection.ladder import ladder
 WINDOWS_LIMIT = 64
 """Windows of one view that a detector reads; what lies behind them makes the event `partly`."""
 
-STEPS_LIMIT = 8000
+STEPS_LIMIT = 6000
 """What looking at one value may cost in steps (`contract.Reading`); the rest is not looked at: `partly`."""
 
 LONG_BYTES = 8192
 """From what size on a value may cost more, a step for each further byte."""
 
-CALL_STEPS, CALL_BYTES_A_STEP = 2, 100
+CALL_STEPS, CALL_BYTES_A_STEP = 2, 60
 """What it costs to ask a detector of a text, apart from what it reads piece by piece."""
 
 LEAST_SCORE = 3

@@ -22,7 +22,7 @@ import re
 from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.standing import stands_alone
 
-WORD_STEPS, BYTES_A_STEP = 5, 10
+WORD_STEPS, BYTES_A_STEP = 8, 6
 """What it costs to judge one word, and how many of its bytes cost one step more."""
 
 WORDS_LIMIT = 64

@@ -22,8 +22,8 @@ import re
 from extproc.detection.contract import UNCOUNTED, Detector, Finding, Place, Reading
 from extproc.detection.pattern import Spans, find, find_here
 
-TAG_STEPS, ATTRIBUTE_STEPS = 4, 2
-"""What it costs to read a tag, and each of its attributes."""
+TAG_STEPS, ATTRIBUTE_STEPS, CONTENT_BYTES_A_STEP = 4, 2, 160
+"""What it costs to read a tag, each of its attributes, and the code behind a tag that holds some, by its bytes."""
 
 TAGS_LIMIT = 60
 """Tags of one text that are taken apart; later ones are not looked at."""
@@ -200,7 +200,8 @@ def _markup(text: bytes, reading: Reading) -> Finding | None:
             # A blank that was sent as `+` and nobody undid.
             text = text.replace(b"+", b" ")
             continue
-        if not reading.spend(TAG_STEPS):
+        code = len(text) - tag[0][1] if text[tag[1][0] : tag[1][1]].lower() in _HOLD_CODE else 0
+        if not reading.spend(TAG_STEPS + code // CONTENT_BYTES_A_STEP):
             break
         found = _element(text, tag, reading)
         if found is not None:
@@ -219,6 +220,9 @@ def _markup(text: bytes, reading: Reading) -> Finding | None:
                 _SCORE_ODD, nested[0], "element", "a tag within a tag's name, which shows when it is cut out"
             )
     return best
+
+
+_HOLD_CODE = frozenset((b"script", b"style"))
 
 
 def _element(text: bytes, tag: Spans, reading: Reading) -> Finding | None:

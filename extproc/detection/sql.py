@@ -285,7 +285,10 @@ def _quoted(text: bytes, at: int, reader: Reader) -> Finding | None:
     if kind == "" or (kind == "s" and not reader.kind(1)):
         return None
     if kind == "C":
-        tail = text[reader.stream[reader.at].start :].lstrip(b"-#/*")
+        rest = text[reader.stream[reader.at].start :]
+        tail = rest.lstrip(b"-#/*")
+        if rest[:1] == b"#" and tail.strip() and _OPERAND.fullmatch(text[:at]) is None:
+            return None  # signs among letters: a password
         if text.count(quote) % 2 and _SHORT_TAIL.fullmatch(tail) and at <= 64:
             reader.at += 1
             return _finding(6, at, reader, context, opening, "C")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from extproc.detection.contract import Reading
 
-TOKEN_STEPS = 5
+TOKEN_STEPS = 6
 """What it costs to read one token and to find its place in the grammar."""
 
 TOKENS_LIMIT = 120

@@ -2,7 +2,7 @@
 
 Exit 1 on a missed bar.
 
-    python -m tests.detect.run [--rules own crs-pl1 ...] [--parts corpus variants changes benign cost] [--share 0.1]
+    python -m tests.detect.run [--rules own ...] [--parts corpus variants changes benign fields cost] [--share 0.1]
 
 Detection is told for the half that the detectors were tuned on and for the half they were not (see `material`); bars
 judge the second. Of the benign collection nothing is tuned on by text, and all of it is judged.
@@ -21,6 +21,7 @@ from tests.bench.report import Report
 from tests.detect.benign.collection import collection
 from tests.detect.changes import CHANGES, LONG
 from tests.detect.cost import measure_cost
+from tests.detect.fields import measure_fields
 from tests.detect.judges import JUDGES, Judge
 from tests.detect.material import Value, corpus, variants
 from tests.detect.placing import place
@@ -49,7 +50,7 @@ EASY_BAR = 50.0
 CHANGED_VALUES = 120
 """Values of a class that are changed: enough to tell 5 points, few enough to take a minute."""
 
-PARTS = ("corpus", "variants", "changes", "benign", "cost")
+PARTS = ("corpus", "variants", "changes", "benign", "fields", "cost")
 
 
 def percent(part: float, whole: float) -> float:
@@ -200,6 +201,8 @@ def main() -> int:
             tell_changes(report, rules, judge, [*attacks, *own_attacks])
         if "benign" in arguments.parts:
             tell_benign(report, rules, judge, arguments.share)
+    if "fields" in arguments.parts:
+        measure_fields(report, [*attacks, *own_attacks], arguments.share)
     if "cost" in arguments.parts:
         measure_cost(report)
     return report.close()

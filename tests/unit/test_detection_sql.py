@@ -69,6 +69,7 @@ def test_harmless_changes_hide_nothing(text, change):
 
 
 LOOK_ALIKES = [
+    b"J+JqEmZf,Yrj`NMi'#jFWs",
     b"O'Neil and sons",
     b"d'Artagnan or l'Hermite",
     b"the dogs' and the cats' food",
