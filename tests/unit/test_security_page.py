@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from extproc.proxy.holes import HOLES as HOLE_NAMES
-
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "SECURITY.md").read_text(encoding="utf-8")
 CASES = (ROOT / "docs" / "CONFORMANCE.md").read_text(encoding="utf-8")
@@ -39,17 +37,3 @@ def test_what_shows_a_hole_closed_was_run() -> None:
     shown = {case for _, _, names in ROWS.values() for case in re.findall(r"\b[GE]\d\d\b", names)}
     for case in shown:
         assert re.search(rf"^\| {case} \| .* \| passed \|$", CASES, re.MULTILINE), case
-
-
-def test_every_hole_is_in_the_table_of_attachments() -> None:
-    table = TEXT.partition("## Attached to")[2].partition("## What is known")[0]
-    found = re.findall(r"\bS\d+\b", "\n".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| S")))
-    assert sorted(found, key=lambda hole: int(hole[1:])) == HOLES
-
-
-def test_the_table_of_attachments_names_what_check_finds() -> None:
-    table = TEXT.partition("## Attached to")[2].partition("## What is known")[0]
-    last = [row.rstrip(" |").rpartition("| ")[2] for row in table.splitlines() if row.startswith("| S")]
-    named = [set(re.findall(r"`([a-z0-9-]+)`", cell)) for cell in last]
-    assert all(named)
-    assert set().union(*named) <= set(HOLE_NAMES)
