@@ -109,7 +109,7 @@ k8s: .venv/dev.stamp .venv-official/stamp ## manifests against schemas; the imag
 	@code=0; $(PYTEST) tests/k8s tests/k8s/planes || code=1; \
 		$(BIN)/python -m tests.conformance.against_extproc --part attachments || code=1; exit $$code
 
-k8s-planes: .venv/dev.stamp ## a real API server and istiod: built from Go modules once (needs go; an hour), then asked
+k8s-planes: .venv/dev.stamp ## a real API server, istiod, Envoy Gateway: built from Go modules once (needs go; an hour)
 	$(BIN)/python -m tests.k8s.planes.plane_build
 	$(PYTEST) tests/k8s/planes
 
