@@ -20,7 +20,7 @@ from extproc.model.errors import ConfigError, SecLangErrors
 from extproc.model.verdict import Mode
 from extproc.policy.known_rules import RuleNames
 from extproc.policy.load import expired, is_policy, load_policy, require_rules
-from extproc.policy.openapi import ApiDocument
+from extproc.policy.openapi import ApiDocument, is_api, load_api
 from extproc.proxy.bootstrap import render_text
 from extproc.proxy.holes import HOLES, find_holes
 from extproc.proxy.tree import is_bootstrap, load, read
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="FILE",
-        help="rule files; a policy, a configuration, Envoy's bootstrap or config dump (.yaml, .json)",
+        help="rule files; a policy, a configuration, an OpenAPI document, Envoy's bootstrap or dump (.yaml, .json)",
     )
     parser.add_argument(
         "--accept-risk",
@@ -78,7 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_yaml(file: Path, names: RuleNames | None, accepted: Collection[str]) -> list[str]:
-    """A policy says what it is by `schema:`, a bootstrap by `static_resources`; anything else is a configuration."""
+    """A policy says what it is by `schema:`, a bootstrap by `static_resources`, an API by `openapi:`.
+
+    Anything else is a configuration.
+    """
     try:
         if is_bootstrap(file):
             return check_bootstrap(file, accepted)
@@ -95,15 +98,23 @@ def _check_yaml(file: Path, names: RuleNames | None, accepted: Collection[str]) 
                 if "openapi" in scope.given:
                     api: ApiDocument = scope.given["openapi"].value
                     print(f"{policy.place(scope.given['openapi'].line)}: {api}")
-                    for left in api.left:
-                        print(f"notice: {api.name}: not taken: {left}")
+                    _tell_left(api)
             for notice in expired(policy, time.time()):
                 print(f"notice: {notice}")
+        elif is_api(file):
+            api = load_api(file)
+            print(f"{api}: fine")
+            _tell_left(api)
         else:
             _check_config(file)
     except ConfigError as error:
         return [str(error)]
     return []
+
+
+def _tell_left(api: ApiDocument) -> None:
+    for left in api.left:
+        print(f"notice: {api.name}: not taken: {left}")
 
 
 def check_bootstrap(file: Path, accepted: Collection[str]) -> list[str]:

@@ -14,11 +14,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from extproc.model.errors import ConfigError
 from extproc.policy.document import compose
 from extproc.policy.fields import KINDS, least_score
 from extproc.policy.patterns import compile_pattern
@@ -63,6 +65,7 @@ MEDIA_KINDS = {"text/markdown": "markdown"}
 COLLECTIONS = {"query": "ARGS", "header": "REQUEST_HEADERS", "cookie": "REQUEST_COOKIES"}
 """`in` of a parameter → variable. One in the path is a part of REQUEST_FILENAME, which has no names."""
 
+_SAID = re.compile(rb"^\s*\{?\s*[\"']?(?:openapi|swagger)[\"']?\s*:", re.MULTILINE)
 _NUMBERS = frozenset({"integer", "number", "boolean"})
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _JSON_TYPE = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json")
@@ -122,6 +125,27 @@ class ApiDocument:
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kinds.items()))
         return f"{self.name}: {len(self.operations)} operations, fields: {kinds or 'none'}"
+
+
+def is_api(file: Path) -> bool:
+    """Does the file say `openapi:` or `swagger:`? False for what cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return _SAID.search(stream.read(MAX_API_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def load_api(file: Path) -> ApiDocument:
+    """One file. Raises ConfigError with its name."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_API_BYTES + 1)
+        if len(data) > MAX_API_BYTES:
+            raise ApiError(f"is larger than {MAX_API_BYTES} bytes; divide it")
+        return read_api(data, str(file))
+    except (ApiError, OSError) as error:
+        raise ConfigError(str(file), str(getattr(error, "strerror", None) or error)) from None
 
 
 def read_api(data: bytes, name: str) -> ApiDocument:

@@ -50,7 +50,13 @@ EASY_BAR = 50.0
 CHANGED_VALUES = 120
 """Values of a class that are changed: enough to tell 5 points, few enough to take a minute."""
 
-PARTS = ("corpus", "variants", "changes", "benign", "fields", "cost")
+OTHER_PLACES = ("json", "multipart", "part in base64", "grpc", "form in ibm037", "json in utf-16", "cookie")
+"""Where values of the corpus are put besides a query."""
+
+PLACED_VALUES = 800
+"""Values that are put there."""
+
+PARTS = ("corpus", "variants", "changes", "places", "benign", "fields", "cost")
 
 
 def percent(part: float, whole: float) -> float:
@@ -146,6 +152,23 @@ def tell_changes(report: Report, rules: str, judge: Judge, attacks: Sequence[Val
     report.raw[f"{rules} changes"] = raw
 
 
+def tell_places(report: Report, rules: str, judge: Judge, attacks: Sequence[Value], benign: Sequence[Value]) -> None:
+    """Points lost where the same values are sent by other ways, and alarms there; of the half not tuned on."""
+    held_out = [value.text for value in attacks if not value.is_tuned]
+    r = random.Random("places")
+    sample = r.sample(held_out, min(PLACED_VALUES, len(held_out)))
+    harmless = [value.text for value in r.sample(list(benign), min(PLACED_VALUES, len(benign)))]
+    in_query = percent(sum(judge(place(text, "query"))[0] for text in sample), len(sample))
+    for where in OTHER_PLACES:
+        caught = percent(sum(judge(place(text, where))[0] for text in sample), len(sample))
+        alarms = sum(judge(place(text, where))[0] for text in harmless)
+        bars = (CHANGE_BAR, 0) if rules == JUDGED else (None, None)
+        report.row(
+            f"{rules}: points lost, {where}", in_query - caught, bars[0], note=f"{caught:.1f} of {in_query:.1f} %"
+        )
+        report.row(f"{rules}: blocked, benign of the corpus, {where}", alarms, bars[1], note=f"of {len(harmless)}")
+
+
 def tell_benign(report: Report, rules: str, judge: Judge, share: float) -> None:
     """Alarms by group and sort of the collection."""
     groups, sorts = Caught(), Caught()
@@ -199,6 +222,8 @@ def main() -> int:
             tell_variants(report, rules, judge, own_attacks, twins)
         if "changes" in arguments.parts and rules in CHANGED:
             tell_changes(report, rules, judge, [*attacks, *own_attacks])
+        if "places" in arguments.parts:
+            tell_places(report, rules, judge, attacks, benign)
         if "benign" in arguments.parts:
             tell_benign(report, rules, judge, arguments.share)
     if "fields" in arguments.parts:

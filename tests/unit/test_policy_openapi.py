@@ -15,6 +15,7 @@ from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings
 from extproc.model.errors import PolicyErrors
+from extproc.model.files import FilesRead
 from extproc.model.message import RequestHead
 from extproc.model.verdict import Decision, Mode, Outcome
 from extproc.policy import openapi
@@ -259,6 +260,15 @@ def test_yaml_that_holds_itself_ends() -> None:
     assert read(loop).operations[0].fields == {}
 
 
+def test_whoever_watches_knows_the_document(tmp_path: Path) -> None:
+    (tmp_path / "api.yaml").write_text(API)
+    policy = tmp_path / "waf.yaml"
+    policy.write_text("schema: extproc.policy/1\ndefaults: {openapi: api.yaml}\n")
+    files = FilesRead()
+    load_policy(policy, files)
+    assert {Path(name).name for _, name in files.looks} == {"waf.yaml", "api.yaml"}
+
+
 # What it changes
 
 
@@ -344,3 +354,19 @@ def test_check_and_show_tell_what_was_taken(tmp_path: Path, capsys: pytest.Captu
     assert ["fields.ARGS:page", "number", "api.yaml", "GET", "/v1/items/{id}", "(shop)"] in lines
     assert main(["policy", "show", "--policy", str(policy), "--path", "/v1/items/7", "--method", "DELETE"]) == 0
     assert "fields." not in capsys.readouterr().out
+
+
+def test_a_document_can_be_checked_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    api = tmp_path / "api.yaml"
+    api.write_text(API)
+    assert main(["check", str(api)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{api}: 6 operations, fields: ")
+    assert "not taken: " in out
+    api.write_text("openapi: 2.9\n")
+    assert main(["check", str(api)]) == 2
+    assert f"{api}: does not say `openapi: 3.x`" in capsys.readouterr().err
+    swagger = tmp_path / "api.json"
+    swagger.write_text('{"swagger": "2.0"}')
+    assert main(["check", str(swagger)]) == 2
+    assert "is Swagger 2.0; convert it" in capsys.readouterr().err
