@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import Callable
 from typing import cast
 
-from extproc.server.tls import Credentials, names_of
+from extproc.server.tls import Credentials, client_of
 
 HANDSHAKE_S = 10.0
 """From the connection to the end of its handshake."""
@@ -42,10 +43,18 @@ TOO_MANY = "too-many"
 class Door:
     """What all doorways of a worker share. At most `max_handshakes` go on at a time."""
 
-    def __init__(self, credentials: Credentials, max_handshakes: int, handshake_s: float = HANDSHAKE_S) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        max_handshakes: int,
+        handshake_s: float = HANDSHAKE_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock`: seconds since 1970."""
         self.credentials = credentials
         self.max_handshakes = max_handshakes
         self.handshake_s = handshake_s
+        self.clock = clock
         self.refused: dict[str, int] = {}
         """Clients that were not let in, by word."""
         self.handshakes: dict[Doorway, None] = {}
@@ -130,8 +139,12 @@ class Doorway(asyncio.Protocol):
         if self._tls is None or self._is_over:
             return
         rest = memoryview(data)
-        while rest:
-            rest = rest[self._tls.write(rest) :]
+        try:
+            while rest:
+                rest = rest[self._tls.write(rest) :]
+        except ssl.SSLError:  # the client ended TLS, and has not closed yet
+            self.abort()
+            return
         self._flush()
 
     def close(self) -> None:
@@ -178,9 +191,12 @@ class Doorway(asyncio.Protocol):
             self._refuse(*_judge(error))
             return False
         self._flush()
-        names = names_of(tls)
-        if not self._door.credentials.admits(names):
-            self._refuse(WRONG_NAME, f"its certificate is for {', '.join(names) or 'no name'}"[:MAX_TOLD])
+        client = client_of(tls)
+        if tls.session_reused and client.expires < self._door.clock():
+            self._refuse(EXPIRED, "its certificate has expired since its session began")
+            return False
+        if not self._door.credentials.admits(client.names):
+            self._refuse(WRONG_NAME, f"its certificate is for {', '.join(client.names) or 'no name'}"[:MAX_TOLD])
             return False
         self._end_handshake()
         self._behind = self._make_behind()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from extproc.model.errors import ConfigError
 from extproc.model.files import Look, look
@@ -49,7 +50,7 @@ def load_identity(settings: TlsSettings) -> Identity:
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["h2"])
     context.verify_mode = ssl.CERT_REQUIRED
-    # A resumed session would be believed for what its certificate was: each connection shows its own.
+    # Each connection shows its own certificate. TLS 1.2 may still resume a session by its number, which the door sees.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
     try:
@@ -110,11 +111,22 @@ class Credentials:
         return tuple(look("file", str(file)) for file in files)
 
 
-def names_of(connection: ssl.SSLObject) -> list[str]:
-    """DNS and URI names of the peer's certificate."""
+class Client(NamedTuple):
+    """Who stands at the door: DNS and URI names of the certificate, and when it expires, seconds since 1970."""
+
+    names: list[str]
+    expires: float
+
+
+def client_of(connection: ssl.SSLObject) -> Client:
+    """After the handshake, which has asked for a certificate and verified it."""
     found = connection.getpeercert() or {}
     names = found.get("subjectAltName", ())
-    return [str(name[1]) for name in names if isinstance(name, tuple) and name[0] in _NAME_KINDS]
+    expires = found.get("notAfter")
+    return Client(
+        [str(name[1]) for name in names if isinstance(name, tuple) and name[0] in _NAME_KINDS],
+        ssl.cert_time_to_seconds(expires) if isinstance(expires, str) else 0.0,
+    )
 
 
 def _read(key: str, path: Path) -> bytes:

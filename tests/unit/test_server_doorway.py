@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+import time
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -89,35 +93,43 @@ class Ground:
 
 
 class Client:
-    """At one doorway."""
+    """At one doorway. `session` is resumed."""
 
-    def __init__(self, ground: Ground, name: str) -> None:
-        context = ssl.create_default_context(cadata=ground.authority.pem.decode())
-        context.load_cert_chain(ground.folder / name / "tls.crt", ground.folder / name / "tls.key")
+    def __init__(self, ground: Ground, name: str, context: ssl.SSLContext | None = None, session: Any = None) -> None:
+        context = context or context_of(ground, name)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._in, self._out, server_hostname="engine.test")
+        self.tls = context.wrap_bio(self._in, self._out, server_hostname="engine.test", session=session)
         self.behind = Behind()
         self.socket = Socket()
         self.doorway = Doorway(ground.door, lambda: self.behind)
         self.doorway.connection_made(self.socket)  # type: ignore[arg-type]
 
-    def shake_hands(self) -> None:
+    def shake_hands(self, turn: Callable[[bytes], bytes] = bytes) -> None:
+        """To its end, or until nothing more comes of it. `turn` is done to what is sent."""
         while True:
             try:
                 self.tls.do_handshake()
             except ssl.SSLWantReadError:
-                self.exchange()
+                if not self.exchange(turn=turn):
+                    return
             else:
-                self.exchange()
+                self.exchange(turn=turn)
                 return
 
-    def exchange(self, cut: int = 0) -> None:
-        """What waits goes to the server, in pieces of `cut` bytes, and its answer comes."""
-        sent = self._out.read()
+    def exchange(self, cut: int = 0, turn: Callable[[bytes], bytes] = bytes) -> bool:
+        """What waits goes to the server, in pieces of `cut` bytes, and its answer comes; was there any?"""
+        sent = turn(self._out.read())
         for at in range(0, len(sent), cut or max(1, len(sent))):
             self.doorway.data_received(sent[at : at + (cut or len(sent))])
-        self._in.write(self.socket.written)
-        self.socket.written = b""
+        answer, self.socket.written = self.socket.written, b""
+        self._in.write(answer)
+        return bool(answer)
+
+
+def context_of(ground: Ground, name: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=ground.authority.pem.decode())
+    context.load_cert_chain(ground.folder / name / "tls.crt", ground.folder / name / "tls.key")
+    return context
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7])
@@ -241,3 +253,48 @@ async def test_a_file_of_the_limit_is_taken(tmp_path: Path, over: int, is_taken:
     else:
         with pytest.raises(ConfigError, match="larger than"):
             load_identity(settings)
+
+
+@pytest.mark.parametrize(("days", "is_in"), [(1, True), (3, False)])
+async def test_a_resumed_session_is_no_older_than_its_certificate(tmp_path: Path, days: int, is_in: bool) -> None:
+    """TLS 1.2 resumes by a number, without the certificate's being shown again; it is good for two days here."""
+    later = 0.0
+    ground = Ground(tmp_path, clock=lambda: time.time() + later)
+    context = context_of(ground, "client")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    first = Client(ground, "client", context)
+    first.shake_hands()
+    later = days * 86_400
+    second = Client(ground, "client", context, first.tls.session)
+    second.shake_hands()
+    assert second.tls.session_reused
+    assert (second.behind.transport is not None) is is_in
+    assert ground.door.refused == ({} if is_in else {"expired": 1})
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_nothing_that_a_client_sends_is_a_fault_of_ours(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """Bytes turned over anywhere, before, within and after the handshake: it goes on, waits, or ends."""
+    ground = Ground(tmp_path, max_handshakes=1_000)
+    context = context_of(ground, "client")
+    context.minimum_version = context.maximum_version = version
+    random = Random(7)
+    for _ in range(150):
+        client = Client(ground, "client", context)
+        with contextlib.suppress(ssl.SSLError):
+            client.shake_hands(lambda sent: turned_over(sent, random))
+            client.tls.write(b"hello")
+            client.exchange(turn=lambda sent: turned_over(sent, random))
+        if client.behind.transport is not None:
+            client.behind.transport.write(b"an answer")
+            client.behind.transport.close()
+        client.doorway.connection_lost(None)
+        assert client.behind.reads in ([], [b"hello"])
+    assert not ground.door.handshakes
+
+
+def turned_over(sent: bytes, random: Random) -> bytes:
+    if not sent or random.random() < 0.5:
+        return sent
+    at = random.randrange(len(sent))
+    return sent[:at] + bytes([sent[at] ^ random.randrange(1, 256)]) + sent[at + 1 :]
