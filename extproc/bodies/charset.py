@@ -76,6 +76,7 @@ CODECS: dict[str, tuple[str, ...]] = {
 }
 """Charsets that are read a second time: name → Python's codecs; two where the byte order is not said."""
 
+_WORD = re.compile(rb"[A-Za-z0-9_.\[\]-]+")
 _DECLARED = re.compile(rb"\A(\s*<\?xml\b[^>]*?)\sencoding\s*=\s*(?:\"[^\"]*\"|'[^']*')")
 
 
@@ -111,7 +112,12 @@ def unknown(charset: str) -> bytes:
 def read_pairs(pairs: list[tuple[bytes, bytes]], content_type: bytes) -> list[tuple[bytes, bytes]]:
     """Arguments as the label says, [] if it says nothing else than their bytes. Some readers take a query so, too."""
     codecs = [codec for charset in charsets_of(content_type) for codec in codecs_of(charset) or ()][:CODECS_LIMIT]
-    return [(read_as(name, codec), read_as(value, codec)) for codec in codecs for name, value in pairs]
+    return [pair for codec in codecs for pair in _read_all(pairs, codec)]
+
+
+def _read_all(pairs: list[tuple[bytes, bytes]], codec: str) -> list[tuple[bytes, bytes]]:
+    """A name that is a word of ASCII stays: clients that escape values only send it so, and exclusions name it."""
+    return [(name if _WORD.fullmatch(name) else read_as(name, codec), read_as(value, codec)) for name, value in pairs]
 
 
 def read_by_charset(body: bytes, content_type: bytes, parsed: ParsedBody, limits: Limits) -> BodySteps:
@@ -136,7 +142,7 @@ def read_by_charset(body: bytes, content_type: bytes, parsed: ParsedBody, limits
             found.args += [(name, read_as(value, codec)) for name, value in parsed.args]
             continue
         if parsed.processor == "URLENCODED":
-            found.args += [(read_as(name, codec), read_as(value, codec)) for name, value in parsed.args]
+            found.args += _read_all(parsed.args, codec)
             # Separators may be of that charset as well, escaped or not.
             found.args += yield from _form(decode(body)[0], codec, limits)
         yield

@@ -81,6 +81,12 @@ def test_the_query_is_read_as_the_label_says_too(plan: Plan) -> None:
     assert ask(plan, b"", FORM, b"/p?q=" + query) == (False, set())
 
 
+def test_a_name_in_ascii_stays_what_it_is() -> None:
+    value, read = "tea".encode("cp037"), b"tea"
+    named = read_pairs([(b"q[0]", value), ("name".encode("cp037"), value)], b"a/b; charset=ibm037")
+    assert named == [(b"q[0]", read), (b"name", read)]
+
+
 def test_a_field_names_the_charset_of_all(plan: Plan) -> None:
     body = b"_charset_=ibm037&q=" + quote_from_bytes(ATTACK.encode("cp037"), "").encode()
     assert 7100200 in ask(plan, body, FORM)[1]
