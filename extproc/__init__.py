@@ -3,4 +3,10 @@
 wire → transaction → transform → prefilter → rules → decision → response → events
 """
 
+from pathlib import Path
+
+from extproc import compiled
+
 __version__ = "0.1.0"
+
+compiled.settle(Path(__file__).parent)

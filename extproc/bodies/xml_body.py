@@ -72,13 +72,13 @@ class _Handlers:
     def characters(self, data: str) -> None:
         self.run.append(_encode(data))
 
-    def doctype(self, name: str, system: str | None, public: str | None, has_internal_subset: bool) -> None:
+    def doctype(self, name: str, system: str | None, public: str | None, has_internal_subset: int) -> None:
         """An external subset is never fetched; its address is shown to the rules as an attribute."""
         if system is not None:
             self.parsed.flags["XML_EXTERNAL_SUBSET"] = 1
             self.parsed.xml_attributes.append(_encode(system))
 
-    def default(self, element: str, name: str, kind: str, value: str | None, is_required: bool) -> None:
+    def default(self, element: str, name: str, kind: str, value: str | None, is_required: int) -> None:
         """A default in the DTD is shown once, where it is declared, not at every element that lacks the attribute."""
         if value is not None:
             self.count(1)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn, Protocol, cast
 
-from extproc import __version__
+from extproc import __version__, compiled
 from extproc.model.errors import ConfigError, ExtprocError, PolicyErrors, SecLangError, SecLangErrors
 
 OK, FAILED, WRONG_INPUT = 0, 1, 2
@@ -94,7 +94,8 @@ def _dispatch(argv: list[str]) -> int:
         print(_overview())
         return OK if argv else WRONG_INPUT
     if name == "--version":
-        print(f"extproc {__version__}")
+        form = "compiled" if compiled.why_plain is None else f"from source: {compiled.why_plain}"
+        print(f"extproc {__version__} (hot modules {form})")
         return OK
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)

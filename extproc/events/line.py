@@ -27,7 +27,7 @@ def human(decision: Decision, masking: Masking = _DEFAULT, scrubber: Scrubber | 
         words.append(f"client {decision.client} is {decision.source}")
     match = _telling(decision)
     if match is not None:
-        part = MASK if scrubber.hides(match) else scrubber.text(match.value[slice(*match.span)])
+        part = MASK if scrubber.hides(match) else scrubber.text(match.value[match.span[0] : match.span[1]])
         words += [
             f"rule {match.rule_id}",
             f'"{_shown(scrubber.msg(match))}"' if match.msg else "",

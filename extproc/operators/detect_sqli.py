@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
-from typing import NamedTuple
 
 from extproc.operators.contract import Captures, CompileContext, Operator
 from extproc.operators.sqli_folding import fold, fold_steps
@@ -32,7 +32,8 @@ _READ_DIFFERENTLY = re.compile(rb"#|--(?![\x00\x09-\x0d \xa0]|\Z)")
 """What ANSI SQL and MySQL disagree about: `#`, and `--` before anything but a space."""
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reading:
     """A way to read a value: as it stands inside `quote` (empty: as it is), whose string ends at `start`."""
 
     quote: bytes

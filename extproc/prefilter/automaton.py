@@ -13,7 +13,7 @@ import ahocorasick
 
 
 class Automaton:
-    """Words to look for, all at once. Immutable, picklable, safe to share by fork."""
+    """Words to look for, all at once. Immutable, safe to share by fork."""
 
     __slots__ = ("_automaton", "_shortest", "byte_words", "word_of_byte")
 

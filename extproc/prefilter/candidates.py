@@ -24,7 +24,7 @@ SHORT_TEXT_BYTES = 128
 
 
 class Prefilter:
-    """Rules as bits, their clauses as one automaton. Immutable, picklable."""
+    """Rules as bits, their clauses as one automaton. Immutable."""
 
     __slots__ = ("_automaton", "_bits", "_masks", "_unclaimed")
 

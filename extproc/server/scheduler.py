@@ -15,6 +15,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from operator import attrgetter
+from typing import Any
 
 from extproc.model.deadline import Deadline
 from extproc.model.inspection import Steps
@@ -127,7 +128,7 @@ class Scheduler:
             next(job.steps)
         except StopIteration as end:
             del self._waiting[job]
-            verdict: Verdict = end.value
+            verdict: Any = end.value  # what is none is the job's fault and not the lane's
             _settle(job, lambda: verdict)
         except Exception as fault:
             del self._waiting[job]

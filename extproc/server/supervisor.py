@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from extproc import compiled
 from extproc.model.errors import RulesetRefused, SecLangErrors
 from extproc.model.files import FilesRead
 from extproc.server.app import preload
@@ -210,7 +211,8 @@ class _Supervisor:
             self._leaving.append(before)
         took_s = time.monotonic() - generation.started
         if not self._has_served:
-            say(f"serving on {', '.join(self._settings.addresses)}; rules {loaded.ruleset}")
+            form = "" if compiled.why_plain is None else f"; hot modules from source, slower: {compiled.why_plain}"
+            say(f"serving on {', '.join(self._settings.addresses)}; rules {loaded.ruleset}{form}")
         else:
             old = self._status.ruleset
             is_same = "the same as before" if old == loaded.ruleset else f"before {old}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile_requests import FORM, get, post
@@ -11,7 +11,7 @@ from hostile_requests import FORM, get, post
 from extproc.actions.setvar import Assignment
 from extproc.engine import matching, plan, shapes, transaction, txblock
 from extproc.engine.collection import PersistentStore, assign
-from extproc.engine.inspector import EngineInspection, EngineInspector, EngineSettings
+from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
 from extproc.engine.transaction import MAX_MATCHES, MAX_MATCHES_PER_RULE, TX_BYTES, TX_VARIABLES, Transaction
 from extproc.model.errors import SecLangErrors
@@ -28,12 +28,16 @@ class Run:
 
     def __init__(self, rules: str) -> None:
         self.decisions: list[Decision] = []
-        self.opened: list[EngineInspection] = []
+        self.made: list[Transaction] = []
         self.ruleset = load_ruleset(Sources((), preamble=b"SecRuleEngine On\n" + rules.encode()))
         self.plan = Plan(self.ruleset)
-        self.inspector = EngineInspector(self.plan, EngineSettings(Mode.BLOCK), self.decisions.append)
-        opener: Callable[[], EngineInspection] = self.inspector.open
-        self.inspector.open = lambda: self.opened.append(opener()) or self.opened[-1]  # type: ignore[func-returns-value,method-assign]
+        self.inspector = EngineInspector(
+            self.plan, EngineSettings(Mode.BLOCK), self.decisions.append, make_transaction=self.make
+        )
+
+    def make(self, *arguments: Any) -> Transaction:
+        self.made.append(Transaction(*arguments))
+        return self.made[-1]
 
     def send(self, request: Request) -> Decision:
         run_exchange(self.inspector, request, None)
@@ -41,9 +45,7 @@ class Run:
 
     @property
     def tx(self) -> Transaction:
-        found = self.opened[-1].transaction
-        assert found is not None
-        return found
+        return self.made[-1]
 
 
 def form(*pairs: bytes) -> Request:

@@ -24,6 +24,9 @@ PYTHON_VERSION = "3.11"
 """Of that Debian release; wheels are downloaded for it, whatever Python runs the tests."""
 
 PACKAGES = ("podman", "runc", "catatonit", "netavark", "uidmap", "mmdebstrap", "iproute2")
+BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates")
+COMPILER_PACKAGES = (*BASE_PACKAGES, "gcc", "libc6-dev", "python3-dev")
+"""Of the images that the Dockerfile starts from: to run on, and to compile in."""
 PROGRAMS = ("podman", "runc", "mmdebstrap", "ip")
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 
@@ -102,9 +105,10 @@ class Podman:
 
 def build(podman: Podman) -> dict[str, str]:
     """Image names as in the manifests → images built here."""
-    base = f"{PREFIX}-base:latest"
-    if podman.run("image", "exists", base, check=False).returncode != 0:
-        podman.run("import", _base(), base)
+    base, compiler = f"{PREFIX}-base:latest", f"{PREFIX}-compiler:latest"
+    for image, name, packages in ((base, "base", BASE_PACKAGES), (compiler, "compiler", COMPILER_PACKAGES)):
+        if podman.run("image", "exists", image, check=False).returncode != 0:
+            podman.run("import", _root_file_system(name, packages), image)
     images = {"extproc:latest": f"{PREFIX}-extproc:latest", "extproc-envoy:latest": f"{PREFIX}-envoy:latest"}
     wheels = _wheels()
     secret = FOLDER / "pip.conf"
@@ -114,17 +118,18 @@ def build(podman: Podman) -> dict[str, str]:
             *("build", "--pull=never", "--layers", "--network=none", "--ulimit=nofile=4096:4096"),
             *("--volume", f"{wheels}:/wheels:ro", "--secret", f"id=pip_conf,src={secret}"),
             *("--build-arg", f"BASE_IMAGE={base}", "--build-arg", f"ENVOY_BASE_IMAGE={base}"),
+            *("--build-arg", f"BUILD_IMAGE={compiler}", "--build-arg", "EXTPROC_COMPILE=1"),
             *("--target", target, "--tag", image, REPO),
         )
     return images | {"python:3.11-slim": base}
 
 
-def _base() -> Path:
-    tar = FOLDER / "base.tar"
+def _root_file_system(name: str, packages: tuple[str, ...]) -> Path:
+    tar = FOLDER / f"{name}.tar"
     if not tar.exists():
         unfinished = tar.with_suffix(".unfinished.tar")
         sources = [str(file) for file in SOURCES if file.exists()][:1]
-        include = "--include=python3,python3-venv,ca-certificates"
+        include = f"--include={','.join(packages)}"
         command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", include, SUITE, str(unfinished)]
         subprocess.run([*command, *sources], check=True)
         unfinished.rename(tar)

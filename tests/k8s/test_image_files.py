@@ -44,4 +44,4 @@ def test_only_what_the_wheel_needs_is_sent_to_the_builder() -> None:
     lines = [line for line in (REPO / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
     kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    assert kept == {"LICENSE", "NOTICE", "README.md", "pyproject.toml", "extproc"}
+    assert kept == {"LICENSE", "NOTICE", "README.md", "pyproject.toml", "setup.py", "extproc"}

@@ -83,6 +83,7 @@ def test_what_may_be_meant_is_told(name: str) -> None:
     assert told in compare(now, before)
 
 
+@pytest.mark.plain
 def test_an_engine_that_breaks_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(self: Transaction, phase: object, deadline: object) -> object:
         raise KeyError("a fault")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from extproc.engine.chains import chain_memo_of
 from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import Ruleset
+from extproc.engine.transaction import Transaction
 from extproc.model.message import Address, RequestHead
 from extproc.model.verdict import Decision, Mode
 from extproc.replay.http1 import Request
@@ -38,10 +40,13 @@ def load(tmp_path: Path, rules: str) -> Ruleset:
 
 def run(plan: Plan, names: list[bytes], path: bytes) -> tuple[list[tuple[object, ...]], dict[bytes, bytes]]:
     decisions: list[Decision] = []
-    inspector = EngineInspector(plan, EngineSettings(Mode.BLOCK), decisions.append)
-    opened = []
-    make = inspector.open
-    inspector.open = lambda: opened.append(make()) or opened[-1]  # type: ignore[method-assign, func-returns-value]
+    made: list[Transaction] = []
+
+    def make(*arguments: Any) -> Transaction:
+        made.append(Transaction(*arguments))
+        return made[-1]
+
+    inspector = EngineInspector(plan, EngineSettings(Mode.BLOCK), decisions.append, make_transaction=make)
     head = RequestHead(
         method=b"GET",
         path=path,
@@ -54,8 +59,7 @@ def run(plan: Plan, names: list[bytes], path: bytes) -> tuple[list[tuple[object,
     run_exchange(inspector, Request(head, b""), None)
     [decision] = decisions
     told: list[tuple[object, ...]] = [(match.rule_id, match.variable, match.value) for match in decision.matches]
-    assert opened[0].transaction is not None
-    return told, opened[0].transaction.tx
+    return told, made[0].tx
 
 
 def test_by_heart_or_not_is_the_same(tmp_path: Path) -> None:

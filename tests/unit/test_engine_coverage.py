@@ -327,6 +327,7 @@ def test_pieces_of_a_body_over_its_limit(plan: Plan) -> None:
     assert (verdict.outcome, verdict.coverage_reason) == (Outcome.ALLOW, "request-body-limit")
 
 
+@pytest.mark.plain
 def test_a_fault_in_a_rule_is_an_event_and_no_second_fault(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -226,6 +226,7 @@ def test_an_expired_exclusion_is_told_and_not_enforced(make: Make) -> None:
     assert (blocked.outcome, decision.expired_exclusions != ()) == ("block", True)
 
 
+@pytest.mark.plain
 def test_an_expired_exclusion_costs_nothing_while_it_hides_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[Mode] = []
     run = Transaction.run
@@ -491,6 +492,7 @@ def test_exclusions_hold_for_shadow_rules_too(make: Make) -> None:
     assert decision.shadow.would == "allow"
 
 
+@pytest.mark.plain
 def test_shadow_rules_that_take_too_long_cost_no_answer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def forever(*_: object) -> Any:
         while True:
@@ -505,6 +507,7 @@ def test_shadow_rules_that_take_too_long_cost_no_answer(make: Make, monkeypatch:
     assert (verdict.outcome, verdict.status, verdict.shadow) == ("block", 403, "pending")
 
 
+@pytest.mark.plain
 def test_a_fault_in_shadow_rules_is_not_ours(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     made = make("defaults: {}\n", shadow=True)
     shadow = made.inspector.terms.shadow

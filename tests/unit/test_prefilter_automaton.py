@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 
 import pytest
@@ -60,14 +59,12 @@ def test_a_hundred_thousand_words() -> None:
     assert automaton.find(b"a word-000000- and word-099999- and word-100000-") == {0, 99_999}
 
 
-def test_pickle_and_fork_keep_it() -> None:
+def test_a_fork_keeps_it() -> None:
     rng = random.Random(5)
     words = sorted({bytes(rng.choices(b"abc<>", k=rng.randint(1, 4))) for _ in range(100)})
     text = bytes(rng.choices(b"abc<>", k=300))
     automaton = Automaton(words)
     expected = {n for n, word in enumerate(words) if word in text}
-    assert pickle.loads(pickle.dumps(automaton)).find(text) == expected  # noqa: S301  our own bytes
-    assert pickle.loads(pickle.dumps(Automaton([]))).find(text) == set()  # noqa: S301
     child = os.fork()
     if child == 0:
         os._exit(0 if automaton.find(text) == expected else 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-
 import pytest
 
 from extproc.prefilter.candidates import CLAUSES_LIMIT, Clauses, Prefilter
@@ -49,11 +47,6 @@ def test_without_rules_there_is_no_candidate() -> None:
 
 def test_without_clauses_every_rule_is_a_candidate() -> None:
     assert named(Prefilter([(0, []), (3, [])]), b"") == 0b1001
-
-
-def test_pickled_it_says_the_same() -> None:
-    again = pickle.loads(pickle.dumps(Prefilter(RULES)))  # noqa: S301  our own bytes
-    assert named(again, b"union all") == 0b100101
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from extproc.engine.inspector import EngineInspector, EngineSettings
 from extproc.engine.matching import EveryRule
 from extproc.engine.plan import Plan
 from extproc.engine.ruleset import BodySettings
+from extproc.engine.transaction import Transaction
 from extproc.model.deadline import Deadline
 from extproc.model.errors import SecLangErrors
 from extproc.model.message import RequestHead
@@ -45,15 +46,19 @@ def run(tmp_path):
         ruleset = load_ruleset(Sources((file,)))
         plan = Plan(ruleset, None if prefilter else EveryRule(-1))
         decisions = []
-        inspector = EngineInspector(plan, EngineSettings(mode, inspect_response=False), decisions.append)
-        opened = []
-        make = inspector.open
-        inspector.open = lambda: opened.append(make()) or opened[-1]
+        made = []
+
+        def make(*arguments):
+            made.append(Transaction(*arguments))
+            return made[-1]
+
+        settings = EngineSettings(mode, inspect_response=False)
+        inspector = EngineInspector(plan, settings, decisions.append, make_transaction=make)
         verdict = run_exchange(inspector, parse_request(raw), None)
         [decision] = decisions
         return Seen(
             [match.rule_id for match in decision.matches],
-            opened[0].transaction.tx,
+            made[0].tx,
             verdict.outcome,
             verdict.status,
             decision.rule_id,

@@ -1,0 +1,74 @@
+"""The hot modules as C, by mypyc; what they are stands in pyproject.toml, `[tool.extproc]`.
+
+`EXTPROC_COMPILE` decides for `pip install` and `pip wheel`: `auto` (compile where there is a C compiler, the default),
+`1` (must), `0` (leave it at Python). `make compile` runs `build_ext --inplace`, for the tree itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+os.environ["EXTPROC_COMPILED"] = "0"  # what is built must not depend on what was built before
+
+from extproc import compiled  # noqa: E402
+
+
+def hot_modules() -> list[str]:
+    """Paths from the root of the tree, as mypyc and setuptools want them."""
+    said = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["extproc"]
+    found = {path for pattern in said["compiled"] for path in ROOT.glob(pattern)}
+    found -= {ROOT / path for path in said["plain"]}
+    return sorted(str(path.relative_to(ROOT)) for path in found if path.name != "__init__.py")
+
+
+def compiler() -> str | None:
+    """The C compiler that Python was told of, or another; None where there is none."""
+    words = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    return shutil.which(words[0]) or shutil.which("cc") or shutil.which("gcc")
+
+
+class BuildCompiled(build_ext):
+    """Notes beside the modules what they were made of, so that a later edit of the source wins."""
+
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.parallel = os.cpu_count()
+
+    def run(self) -> None:
+        super().run()
+        if self.extensions:
+            package = ROOT / "extproc" if self.inplace else Path(self.build_lib) / "extproc"
+            compiled.note(package, [path.removeprefix("extproc/") for path in hot_modules()])
+
+
+def extensions() -> list[Extension]:
+    """Nothing where nothing is to be compiled."""
+    wanted = os.environ.get("EXTPROC_COMPILE", "auto")
+    if wanted == "0" or not {"build_ext", "bdist_wheel", "editable_wheel", "install"}.intersection(sys.argv):
+        return []
+    if compiler() is None:
+        if wanted == "1":
+            raise SystemExit("EXTPROC_COMPILE=1, and there is no C compiler: install one, or set CC")
+        print("no C compiler: the hot modules stay Python, and cost about twice the CPU", file=sys.stderr)
+        return []
+    from mypyc.build import mypycify
+
+    # One file of C a module, for two compilers at once; -O2 and more cost minutes and gave nothing (decision 0067).
+    found = mypycify(hot_modules(), opt_level="1", debug_level="0", multi_file=True, group_name="extproc")
+    for extension in found:
+        extension.extra_compile_args.append("-Wno-error")  # a newer compiler's new warning is no reason to fail
+    return found
+
+
+if __name__ == "__main__":
+    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildCompiled})
