@@ -70,8 +70,8 @@ _LOOKS = re.compile(
 _SIGNS = (
     (b"J", (b"eyJ",)),
     (b"A", tuple(b"AKIA ASIA AROA AIDA ABIA ACCA AIza".split())),
-    (b"_", tuple(b"ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ k_ npm_".split())),
-    (b"-", tuple(b"glpat- xox k-".split())),
+    (b"_", tuple(b"ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ sk_ pk_ rk_ npm_".split())),
+    (b"-", tuple(b"glpat- xox sk- pk- rk-".split())),
 )
 """Each of _LOOKS holds one of them, and what stands before it; to look for these costs a fiftieth."""
 
