@@ -103,6 +103,7 @@ class Istiod:
             "ISTIO_VERSION": VERSION,
             "CLUSTER_ID": "Kubernetes",
             "INTERCEPTION_MODE": "REDIRECT",
+            "ENABLE_HBONE": "true",  # as in every mesh with ambient parts
             "INSTANCE_IPS": address,
             "LABELS": meta["labels"],
         }
@@ -157,9 +158,11 @@ class Proxy:
             return connection.getresponse().read().decode()
 
     def listeners(self) -> dict[str, Tree]:
-        """Those that are in force."""
+        """As istiod sent them; those as well that Envoy refused, for want of what only istio-proxy has."""
         dump = json.loads(self.get("/config_dump?resource=dynamic_listeners"))["configs"]
-        return {one["name"]: one["active_state"]["listener"] for one in dump if "active_state" in one}
+        failed = [one["error_state"].get("failed_configuration", {}) for one in dump if "error_state" in one]
+        refused = {one["name"]: one for one in failed if "name" in one}
+        return {**refused, **{one["name"]: one["active_state"]["listener"] for one in dump if "active_state" in one}}
 
     def clusters(self, resource: str = "dynamic_active_clusters") -> dict[str, Tree]:
         dump = json.loads(self.get(f"/config_dump?resource={resource}"))["configs"]

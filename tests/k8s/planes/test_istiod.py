@@ -21,7 +21,7 @@ from cluster import Cluster, Tree
 from istiod import Istiod, Proxy, http_filters, in_namespace
 from manifests import REPO, documents, kustomize
 from pod_network import POD_ADDRESS, PodNetwork
-from test_istio_filter import ATTACK, DECLARED, HEALTH, UNDECLARED, ask, guarded, patched, wait_for
+from test_istio_filter import ATTACK, DECLARED, HEALTH, UNDECLARED, ask, patched, wait_for
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(300)]
 
@@ -101,19 +101,23 @@ def test_istiod_leaves_nothing_of_it_out(istiod: Istiod, sidecar: Run, tmp_path:
         dump = yaml.safe_load(ours.get("/config_dump?resource=static_listeners"))["configs"]
     finally:
         ours.stop()
-    (fixture,) = [one["listener"] for one in dump if one["listener"]["name"] == "virtualInbound"]
-    (wanted,) = {str(one) for chain in http_filters(fixture) for one in chain if one["name"] == "extproc.ext_proc"}
-    inbound = sidecar.proxy.listeners()["virtualInbound"]
-    chains = http_filters(inbound)
-    assert len(chains) >= 4  # the declared port and the catch-all, each with and without mTLS
-    for filters in chains:
-        assert filters[-1]["name"] == "envoy.filters.http.router"
-        assert str(filters[-2]) == wanted
-    (strip,) = {str(manager["early_header_mutation_extensions"]) for manager in _managers(fixture)}
-    assert {str(manager.get("early_header_mutation_extensions")) for manager in _managers(inbound)} == {strip}
-    assert inbound["per_connection_buffer_limit_bytes"] == fixture["per_connection_buffer_limit_bytes"]
+    fixtures = {one["listener"]["name"]: one["listener"] for one in dump}
+    # Of `virtualInbound` the declared port and the catch-all, each with and without mTLS; of tunnels the same two.
+    for name, at_least in (("virtualInbound", 4), ("main_internal", 2)):
+        fixture, sent = fixtures[name], sidecar.proxy.listeners()[name]
+        (wanted,) = {str(one) for chain in http_filters(fixture) for one in chain if one["name"] == "extproc.ext_proc"}
+        chains = http_filters(sent)
+        assert len(chains) >= at_least
+        for filters in chains:
+            assert filters[-1]["name"] == "envoy.filters.http.router"
+            assert str(filters[-2]) == wanted
+        (strip,) = {str(manager["early_header_mutation_extensions"]) for manager in _managers(fixture)}
+        assert {str(manager.get("early_header_mutation_extensions")) for manager in _managers(sent)} == {strip}
+        assert sent["per_connection_buffer_limit_bytes"] == fixture["per_connection_buffer_limit_bytes"]
+    tunnels = http_filters(sidecar.proxy.listeners()["connect_terminate"])
+    assert tunnels
+    assert "extproc" not in str(tunnels)
     assert sidecar.proxy.clusters()["extproc"] == wanted_cluster
-    assert guarded(patched())
     assert "failed to build" not in istiod.log.read_text()
 
 

@@ -198,13 +198,18 @@ BAD: dict[str, tuple[str, str, str, Any, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def empty(cluster: Cluster) -> str:
+    return cluster.namespace("bad")
+
+
 @pytest.mark.parametrize("case", BAD)
-def test_bad_objects_are_refused(cluster: Cluster, case: str) -> None:
+def test_bad_objects_are_refused(cluster: Cluster, empty: str, case: str) -> None:
     """So that "taken" above says something: the same objects, one value changed."""
     overlay, name, path, value, said = BAD[case]
     bad = copy.deepcopy(of_kind(rendered(overlay), name)[0])
     _set(bad, path, value)
-    bad["metadata"]["namespace"] = "default"
+    bad["metadata"]["namespace"] = empty
     flags = ("--server-side", "--dry-run=server", "--validate=strict")
     done = cluster.kubectl("apply", *flags, "-f", "-", stdin=_yaml([bad]))
     assert done.returncode != 0, done.stdout
