@@ -60,7 +60,8 @@ _PATH = re.compile(
 )
 _SYSTEM = re.compile(
     rb"/etc/(?:\s|$|passwd|shadow|group|hosts|issue|sudoers|\*|[pshg?*]{1,10})|/proc/|/root|/var/(?:log|www|mail|spool)|/bin/|/dev/(?:tcp|udp)|"
-    rb"\.ssh/|/\.aws|[a-z]:[/\\]+(?:windows|winnt|boot\.ini|users|inetpub)|win\.ini|boot\.ini|%systemroot%|%windir%|/home/|"
+    rb"\.ssh/|/\.aws|[a-z]:[/\\]+(?:windows|winnt|boot\.ini|users|inetpub|documents and settings|program files)|"
+    rb"win\.ini|boot\.ini|%systemroot%|%windir%|/home/|"
     rb"/\?{2,}/|/flag\b|wp-config|\.htpasswd|\.env\b|/run/secrets",
     re.IGNORECASE,
 )
@@ -224,6 +225,8 @@ _OPERAND = re.compile(rb"[\w@.:/\\%+*?=,~-]*+[\"')\]]{0,3}\s{0,2}")
 """What stands before a separator when the value is one word: an address, a name, a file."""
 
 _INTERPRETERS = frozenset((b"perl", b"python", b"python2", b"python3", b"ruby", b"php"))
+_OF_SETTINGS = frozenset((b"netsh", b"reg", b"wmic", b"rundll32", b"schtasks"))
+"""They change a machine; nobody looks for such a line, or names something so."""
 _INLINE = re.compile(rb"\s*\w+\s+-[ecr]\s*['\"]")
 _SENTENCE = re.compile(rb"[ \t](?=[A-Z][a-z]{1,16} [a-z]{1,16} )")
 """A sentence behind a command: nothing that the command takes begins so."""
@@ -242,7 +245,7 @@ _is_alone_in = seeker(
     + _INLINE.pattern
     + rb")|\A(?:"
     + _OPTION.pattern
-    + rb")|\A[ '\"]*/"
+    + rb")|\A[ '\"]*/|\A\s*(?:netsh|reg|wmic|rundll32|schtasks)\s"
 )
 _NEXT = (
     rb"[\s\x00@(!{'\"+-]*(?:\w{0,12}[\\$^\[{?*'\"]|[/~.]|%\w|(?:usr/)?bin/|"
@@ -458,6 +461,8 @@ def _judge(
     reason = f"{_SIGNS.get(sign, sign)}, {shown}, {_SAID[fits]}" if sign else f"{shown}, {_SAID[fits]}"
     if not sign:
         if not is_grave:
+            if name in _OF_SETTINGS and fits == "its argument":
+                return Finding("command", 5, (start, end), "whole value", reason)
             is_program = text.lstrip(b" '\"")[:1] == b"/" and fits != "its argument"
             if is_program or (name in _INTERPRETERS and _INLINE.match(text)):
                 return Finding("command", 5, (start, end), "whole value", f"path of {reason}" if is_program else reason)
@@ -473,6 +478,8 @@ def _judge(
         if b" " in left.strip():
             return None
         return Finding("command", 7 if is_grave else 5 if is_own else 4, (cut, end), "line", reason, is_grave)
+    if sign == "`" and not is_first and left.rstrip().endswith((b"||", b"&&", b";", b"$(", b"|")) and is_own:
+        return Finding("command", 5, (cut, end), "text", f"a separator, {reason}", False)
     if sign == "`" and (left[-1:].isspace() or (not is_first and not is_word) or _tail_is_text(text, start)):
         # Markdown, unless what is in it takes over.
         score = 5 if _GRAVE.search(raw) and b" " in left else 3
@@ -513,7 +520,18 @@ _GRAVE_PARTS = frozenset(
     b"%windir% /home/ /?? /flag wp-config .htpasswd .env /run/secrets mkfifo +s > "
     b"proxycommand= upload-pack= receive-pack= to-command= checkpoint-action= ssh-command= core. ext:: iex "
     b"downloadstring".split()
-) | {b" -"}
+) | {
+    b" -",
+    b"netsh ",
+    b"wmic ",
+    b"rundll32 ",
+    b"schtasks ",
+    b"reg add",
+    b"reg query",
+    b"reg save",
+    b"reg export",
+    b"reg delete",
+}
 # The names themselves are in every sentence (`id`, `w`, `ls`): what they stand behind is asked for, or what they touch.
 GATE = ((_SEPARATORS,), (_GRAVE_PARTS,), (frozenset((b"(",)), frozenset((b"{",)), frozenset((b";", b">"))))
 

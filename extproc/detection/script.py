@@ -68,7 +68,7 @@ _SUSPECT = find(
 _NESTED = find(rb"<[a-z]{1,12}<[/a-z]{1,12}>[a-z]{1,12}[\s>]")
 _TAG = find(rb"<[\x00/]*([a-z?!%][^\s/>\"'=<\x00]{0,40})")
 _ATTRIBUTE = find_here(
-    rb"[\s/\"'`\x00,;]*([^\s/>=<\"'`\x00][^\s/>=<\x00\"]{0,80})"
+    rb"[\s/\"'`\x00,;]*([^\s/><\"'`\x00][^\s/>=<\x00\"]{0,80})"
     rb"(?:[\s\x00]*=[\s\x00]*(\"[^\"]*\"?|'[^']*'?|`[^`]*`?|[^\s>]+))?"
 )
 _EVENT = find_here(_EVENTS + rb"$")
@@ -91,7 +91,7 @@ _IN_VALUE = find(rb"/(" + _EVENTS + rb")=[^\s>]*[(`]")
 _APART = re.compile(rb"\]\]>?<!\[cdata\[|<!--[^>]*-->", re.IGNORECASE)
 """What XML takes out again: a word that is cut by it comes together."""
 _REMAINS = find(
-    rb"script>[\s({]*(?:alert|confirm|prompt|eval)\s*[(`]|(?:alert|confirm|prompt|eval)\s*\([^)<]*\)[^<]*"
+    rb"<(?:[a-z]{1,12}>|[^<>]{1,80}[\"'])\s*new\s+activexobject\s*\(|script>[\s({]*(?:alert|confirm|prompt|eval)\s*[(`]|(?:alert|confirm|prompt|eval)\s*\([^)<]*\)[^<]*"
     rb"</(?:script|title|style|textarea|noscript|template|xmp|iframe)"
 )
 """The second half of an attack, whose first half stood in another field."""

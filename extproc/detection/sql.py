@@ -98,6 +98,9 @@ _STATEMENT = re.compile(
     rb"grant|backup|merge|replace|load|call|begin|union|handler)(?![a-z])",
     re.IGNORECASE,
 )
+_NUMBER_SELECT = re.compile(
+    rb"[\x00-\x20(+-]*[0-9]{1,20}[\x00-\x20)]{0,16}(?=\([\x00-\x20(]{0,8}select[\x00-\x20(])", re.IGNORECASE
+)
 _OPERAND = re.compile(
     rb"[\x00-\x20(+-]*(?:-?[0-9][0-9.e]{0,20}|0x[0-9a-f]+|[a-z_][\w.@$-]*+|'[^']{0,40}'|\"[^\"]{0,40}\"|@@?[\w.]+|null|%)?"
     rb"[\x00-\x20)%]*",
@@ -155,6 +158,10 @@ def detect(text: bytes, place: Place, reading: Reading = UNCOUNTED) -> Finding |
             best = _stronger(best, _called(text, at, reading))
     if _STATEMENT.match(text):
         best = _stronger(best, _whole(text, reading))
+    elif b"(" in text:
+        number = _NUMBER_SELECT.match(text)
+        if number is not None:
+            best = _stronger(best, _behind_number(text, number.end(), reading))
     return best
 
 
@@ -618,6 +625,14 @@ def _called(text: bytes, at: int, reading: Reading) -> Finding | None:
     return _finding(5 if is_rare and ending != "J" else 4, at, reader, "text", "", ending)
 
 
+def _behind_number(text: bytes, at: int, reading: Reading) -> Finding | None:
+    """A subselect where an operator belongs: tools put it behind every number to see which query takes it."""
+    reader = Reader(text, at, reading)
+    if not reader.operand() or not (reader.has_call or reader.has_system):
+        return None
+    return _finding(6, at, reader, "number", "", _ending(reader, text, b""), "subselect")
+
+
 def _whole(text: bytes, reading: Reading) -> Finding | None:
     """A statement that breaks out of nothing."""
     reader = Reader(text, 0, reading)
@@ -652,7 +667,7 @@ _STATEMENTS = frozenset(
 GATE = (
     (_QUOTES,),
     (_LOGIC,),
-    (frozenset((b"union", b"except", b"intersect", b"minus")), frozenset((b"select",))),
+    (frozenset((b"union", b"except", b"intersect", b"minus")), frozenset((b"select", b"values"))),
     (
         frozenset((b"having", b"order", b"group", b"limit", b"where")),
         _DIGITS | {b"(", b"@", b"null", b"true", b"false"},

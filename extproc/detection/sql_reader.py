@@ -214,7 +214,7 @@ class Reader:
             if self.kind() == "." and self.kind(1) in ("w", "*"):
                 self.at += 2
             return "w"
-        if kind in ("f", "d"):
+        if kind in ("f", "d") or (kind == "L" and self.kind(1) == "("):  # SQLite: `like('a', x)`
             return self.call()
         if kind == "(":
             self.at += 1
@@ -453,6 +453,8 @@ class Reader:
         self.at += 1
         while self.kind() == "q":
             self.at += 1
+        if self.kind() == "f" and self.text() == b"values":
+            return bool(self.call())
         return self.select()
 
     def statement(self) -> bool:

@@ -11,7 +11,7 @@ from extproc.detection.contract import Reading
 TOKEN_STEPS = 6
 """What it costs to read one token and to find its place in the grammar."""
 
-TOKENS_LIMIT = 120
+TOKENS_LIMIT = 200
 """Tokens read from one starting point. An injection shows within a few dozen."""
 
 COMMENT_LINE_BYTES = 32
