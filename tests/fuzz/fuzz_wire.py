@@ -341,7 +341,7 @@ def conversation(data: bytes) -> None:
     inspector = ToyInspector(may_block)
     call = Call(messages, is_cancelled)
     streams = Streams(inspector, SETTINGS[sees_responses], max_streams=1)
-    outcome = run(GrpcStreams(streams)._process(None, call))
+    outcome = run(GrpcStreams(streams, lambda context: True)._process(None, call))
     assert streams.open == 0
     assert inspector.log.count("open") == inspector.log.count("close")
     assert [number for number, _ in call.answers] == [
