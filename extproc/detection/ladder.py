@@ -271,6 +271,9 @@ SPELLINGS: tuple[tuple[str, bytes, Callable[[bytes], bytes]], ...] = (
 """(name in `via`, the mark without which it changes nothing - 0xFF: any byte that is no ASCII -, what it does)."""
 
 
+_OF_JSON = frozenset(("escapes", "css"))
+"""Spellings that undo what JSON itself escapes."""
+
 _TELLING = frozenset(("percent", "overlong"))
 """Spellings of which honest texts hold little; what they leave is always a view."""
 
@@ -439,6 +442,7 @@ def ladder(value: bytes, place: Place, reading: Reading = UNCOUNTED) -> Iterator
     while position < len(waiting):
         text, via, where, depth = waiting[position]
         position += 1
+        is_json = False
         for view in _spellings(text, via, where, reading):
             if count == VIEWS_LIMIT or not reading.spend(VIEW_STEPS + len(view.text) // VIEW_BYTES_A_STEP):
                 reading.leave_out()
@@ -447,7 +451,10 @@ def ladder(value: bytes, place: Place, reading: Reading = UNCOUNTED) -> Iterator
             parts = _take_apart(view.text, depth, where)
             if _is_more_hidden(view.text, parts, depth):
                 reading.leave_out()
-            yield view if not parts or parts[0][0] != "json" else View(view.text, view.via, where, True)
+            is_json = is_json or (len(parts) > 0 and parts[0][0] == "json")
+            # The escapes of JSON are its own: without them it is no JSON, and no text either.
+            is_structure = (len(parts) > 0 and parts[0][0] == "json") or (is_json and view.via[-1] in _OF_JSON)
+            yield View(view.text, view.via, where, True) if is_structure else view
             for name, part, part_place in parts:
                 if part not in seen and not is_plain(part):
                     seen.add(part)

@@ -41,6 +41,12 @@ _OBJECT_START = find_here(rb"\s*(?:[\"'][^\"']*[\"']\s*:\s*)?\{\s*[\"']?\$")
 _MEMBER_START = find_here(
     rb"[^{}\n]{0,80}[,}]\s*[\"']?\$?(?:\$where|\$or|\$and|\$nor|\$expr|\$ne|\$gt|\$regex)[\"']?\s*:"
 )
+_GRAPHQL_VARIABLES = find_here(
+    rb"\s*(?:query|mutation|subscription)\b\s*\w*\s*"
+    rb"(\((?:\s*\$\w+\s*:\s*\[*\w+[!\]]*\s*(?:=\s*[\w.\[\] -]*)?[,\s]*)+\))"
+)
+"""Variables of an operation are declared with names and types (GraphQL 2.10); one may be called `$where`."""
+
 _BREAK_SCRIPT = find_here(
     rb"[^\"']*[\"'][\s)}\]]*(?:;|\|\||&&|\+)\s*(?:return\b[\s(!\"'a-z0-9_]|this\s*[.\[]|var\s+[a-z_$]+\s*="
     rb"|while\s*\(|sleep\s*\(|do ?\{|db\s*\.|function\s*\(|throw\b|emit\s*\(|tojson|new\s+date"
@@ -56,9 +62,10 @@ _NUMBER_SCRIPT = find_here(
     rb"|db\.|true\s*(?:;|$))"
 )
 _CYPHER = find_here(
-    rb"[^\"'`]*[\"'`]\s*[})\]]*\s*(?:(?:return|union|with)\b.{0,120}?\b(?:match|call|return|load\s+csv|delete)\b"
+    rb"[^\"'`]*[\"'`]\s*[})\]]*\s*(?:(?:return|with)\b.{0,120}?\b(?:match|call|return|load\s+csv|delete)\b"
+    rb"|union\s+(?:all\s+)?(?:match|call|return|load|unwind|with)\b"
     rb"|(?:detach\s+)?delete\s+[a-z]|load\s+csv\s+(?:with\s+headers\s+)?from|"
-    rb"(?:optional\s+)?match\s*\(|call\s+(?:db|dbms|apoc|\{)|(?:or|and)\s+[^\n]{0,40}[=<>~][^\n]{0,40}\s(?:return"
+    rb"(?:optional\s+)?match\s*\(|call\s+(?:db|dbms|apoc|\{)|(?:or|and)\s+[^\n;]{0,40}[=<>~][^\n;]{0,40}\s(?:return"
     rb"|with)\s+[a-z*]|create\s*\(|merge\s*\(|set\s+[a-z]+\.[a-z]+\s*=|foreach\s*\()"
 )
 _LOAD_CSV = find(
@@ -122,6 +129,10 @@ def _name(text: bytes) -> Finding | None:
 
 
 def _operators(text: bytes, place: Place) -> Finding | None:
+    declared = _GRAPHQL_VARIABLES(text, 0)
+    if declared is not None:
+        start, end = declared[1]
+        text = text[:start] + b" " * (end - start) + text[end:]
     spans = _MEMBER_RUNS(text, 0)
     if spans is not None:
         return _finding(_CODE, spans[0], "object", "operator that runs code")

@@ -142,7 +142,7 @@ _SLASHLESS = re.compile(
 )
 """What is left of a path when a filter took its slashes away."""
 _LEADERS = re.compile(rb"/\.{6,}[^.\s]")
-_CODED = re.compile(rb"(?:0x|(?<=\.\.))(2e|2f|5c)")
+_CODED = re.compile(rb"(?:0x|(?<=\.\.))(2e|2f|5c)(?!(?!2e|2f|5c)[0-9a-f]{4})")
 _CODED_BYTES = {b"2e": b".", b"2f": b"/", b"5c": b"/"}
 
 _CLIMBS = frozenset((b"../", b"..\\", b"/..", b"\\..", b"..;", b"0x2e", b"..0x", b"..2f", b"..5c", b"..\x00")) | {

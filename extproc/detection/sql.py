@@ -342,6 +342,9 @@ def _quoted(text: bytes, at: int, reader: Reader) -> Finding | None:
         while reader.kind() == ";":
             reader.at += 1
         if reader.kind() == "C" and _ending_in(reader, text, quote) == "C":
+            rest = text[reader.stream[reader.at].start :]
+            if rest[:1] == b"#" and rest.strip(b"# \r\n") and _OPERAND.fullmatch(text[:at]) is None:
+                return None  # a fragment of an address
             return _finding(6, at, reader, context, opening, "C", "end of statement")
         if reader.statement():
             ending = _ending_in(reader, text, quote)

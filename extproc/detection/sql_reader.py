@@ -133,6 +133,8 @@ class Reader:
                             return False
                     self.compare(left, word, right)
                     left = "c"
+                elif kind == "." and self.kind(1) not in ("w", "f", "d", "*"):
+                    return True  # the end of a sentence
                 elif kind in ("a", "*", "."):
                     self.at += 1
                     while self.kind() in ("a", "!"):
@@ -542,7 +544,9 @@ class Reader:
         texts = [token.text for token in following]
         if word == b"waitfor":
             is_real = texts[:1] in ([b"delay"], [b"time"]) and kinds[1:2] in ("s", "S", "v", "n")
-        elif word in (b"exec", b"execute", b"call"):
+        elif word == b"call":
+            is_real = kinds[:1] in ("f", "d") or kinds[:2] == "(s"
+        elif word in (b"exec", b"execute"):
             is_real = bool(texts) and (
                 texts[0].rpartition(b".")[2].startswith((b"xp_", b"sp_", b"dbms_", b"immediate"))
                 or kinds[0] == "v"

@@ -165,6 +165,12 @@ def test_views_beyond_the_limit_are_told():
     assert len(views) == VIEWS_LIMIT
 
 
+def test_json_without_its_escapes_is_no_text():
+    views = list(ladder(rb'{"a": "one \"two\"; exec f"}', Place.ARGUMENT))
+    assert [view.text for view in views if not view.is_structure] == [b'one "two"; exec f']
+    assert [view.via for view in views if view.is_structure] == [(), ("escapes",)]
+
+
 def test_stages_of_long_texts_are_no_views():
     def stages(size: int) -> int:
         return len(views_of(b"&#39;\\x3c".ljust(size, b"."))[0])

@@ -54,6 +54,7 @@ def test_an_attack(text, score, reason):
 
 
 LOOK_ALIKES = [
+    b"https://git.example/a/b/compare/eed535497e8b...5c8ea95ff55b",
     b"wait... what... now",
     b"1..10 and 20..30",
     b"../images/logo.png",

@@ -78,6 +78,9 @@ def test_harmless_changes_hide_nothing(text, change):
 
 
 LOOK_ALIKES = [
+    b"Call me @ 555-0199 ext. 7 (after 5pm; before 9)",
+    b'"Group By Design, Inc."',
+    b"https://shop.example/a?q=The board is 6' x 8' x 3/4\"; #top",
     b"J+JqEmZf,Yrj`NMi'#jFWs",
     b"O'Neil and sons",
     b"d'Artagnan or l'Hermite",

@@ -1,4 +1,4 @@
-"""The benign collection: 24,500 requests of many kinds out of a seed, by group. No text is from a test collection."""
+"""The benign collection: 38,100 requests of many kinds out of a seed, by group. No text is from a test collection."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from tests.bench.traffic import FORM, JSON, Sent
 from tests.detect.benign import passages as text
+from tests.detect.benign.sites import SITES
 from tests.detect.placing import HEADERS, post
 
 SEED = "benign"
@@ -470,13 +471,13 @@ GROUPS: dict[str, dict[str, tuple[Make, int]]] = {
         "fenced": (_fenced, 400),
     },
 }
-"""Sort of traffic → group → (maker, requests)."""
+"""Sort of traffic → group → (maker, requests). More of the same sorts are in `sites`."""
 
 
 def collection(share: float = 1.0) -> Iterator[tuple[str, str, Sent]]:
     """(sort, group, request), the same in every run; a share takes the first of each group."""
     for sort, groups in GROUPS.items():
-        for group, (make, count) in groups.items():
+        for group, (make, count) in (groups | SITES[sort]).items():
             r = random.Random(f"{SEED} {group}")
             for _ in range(max(1, int(count * share))):
                 yield sort, group, make(r)
