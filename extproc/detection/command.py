@@ -54,7 +54,7 @@ _WILD = re.compile(rb"/(?:[usr?*]{1,3}/)?(?:[sb?*][bi?*][n?*]?|[?*]{2,4})/[\w?*]
 # What an argument may be.
 _FLAG = re.compile(rb"\s*(?:--?[a-zA-Z]|/[a-zA-Z?]\w{0,10}(?:\s|$|:))")
 _PATH = re.compile(
-    rb"\s*(?:-\S{1,12}\s+|/[a-zA-Z]\s+|[0-9]{1,6}\s+){0,3}[\"']?(?:/(?:[\w.*?-]|$)|~/?|\.{1,2}/|[a-zA-Z]:(?:[\\/\"]|$)|\\\\|%\w+%|\$HOME|\*(?:\s|$)|"
+    rb"\s*(?:-\S{1,12}\s+|/[a-zA-Z]\s+|[0-9]{1,6}\s+){0,3}[\"']?(?:/(?:[\w.*?-]|$)|~/?|\.{1,2}/|\.\.(?:\s|$)|[a-zA-Z]:(?:[\\/\"]|$)|\\\\|%\w+%|\$HOME|\*(?:\s|$)|"
     rb"[\w-]{1,40}\.(?:txt|php|conf|cfg|ini|log|sh|asp|aspx|jsp|py|pl|env|bak|sql|xml|db|key|pem|htaccess|passwd)\b)",
     re.IGNORECASE,
 )
@@ -151,6 +151,24 @@ COMMANDS = _table(
     ("word", "flag number end", "reboot halt poweroff"),
 )
 """Name → (is it nothing but a command?, what may follow it)."""
+
+_AT_START = frozenset(
+    b"adduser apk apt apt-get attrib aws az bcdedit blkid busybox chown compgen cp dirname dnf dpkg "
+    b"driverquery ethtool fdisk fsutil ftp gcc gcloud gdb getent getmac git gpg gpresult groupadd helm icacls "
+    b"iostat ip javac journalctl killall kubectl lsattr lsblk ltrace md5sum mkdir mkfs mongo mv mysql "
+    b"mysqldump nbtstat nohup npm openssl passwd pathping perl pgrep php pip pip3 printf ps psql pstree "
+    b"python3 quser qwinsta realpath redis-cli rpm sc scp sftp sha1sum sha256sum shuf sqlcmd sqlite3 ss ssh "
+    b"strace stty sudo takeown tcpdump tmux tput tty ulimit uniq unset useradd visudo vmstat vssadmin wevtutil "
+    b"xargs yum".split()
+)
+"""Commands with any arguments, of a value that begins with a separator: so nothing begins that people write."""
+_WORDS_AT_START = frozenset(
+    b"alias at basename brew cipher declare docker exit export false finger free java locale logname mail make "
+    b"node python read route ruby screen seq su timeout trap tree true watch where zip".split()
+)
+"""The same for words that titles hold: alone, or with an option."""
+_ARGUMENTS = re.compile(rb"(?:\s+[\w./:@=*+,%<>\\-]{1,60}){0,4}[\s;|&#'\")]*\Z")
+_OPTIONS = re.compile(rb"(?:\s+-\S{1,40}(?:\s+\S{1,60}){0,3})?[\s;|&#'\")]*\Z")
 
 _SUB = {
     b"net": re.compile(
@@ -252,7 +270,7 @@ _NEXT = (
     + _CMDLETS
     + rb"|IFS=|alias\s+\w+=|for\s+/[fdlr]\s|for\s+\w+\s+in\s+[$`/]|while\s+(?:read|true|:)|"
     rb"(?:sudo|exec|nohup|env|command|busybox|time|eval|start|call|then|do|xargs|"
-    + b"|".join(re.escape(name) for name in sorted({*COMMANDS, *_SUB}))
+    + b"|".join(re.escape(name) for name in sorted({*COMMANDS, *_SUB, *_AT_START, *_WORDS_AT_START}))
     + rb")(?:\W|_|$))"
 )
 """What a piece that could be a command begins with: a name, a path, or a word with something in it that hides one."""
@@ -390,6 +408,16 @@ def _named(text: bytes, cut: int, start: int, sign: str, pieces: tuple[bytes, by
     if sub is not None and sub.match(rest):
         is_grave = _GRAVE.search(raw) is not None
         return _judge(text, cut, start, sign, name.decode("latin-1"), name, True, is_grave, raw, "its argument")
+    fitting = _ARGUMENTS if name in _AT_START else _OPTIONS if name in _WORDS_AT_START else None
+    if (
+        fitting is not None
+        and sign not in ("", "\r", "\n")
+        and not folder
+        and not text[:cut].strip(b" \t\r\n\"'()%\x00")
+        and name == found[2]
+        and fitting.match(rest)
+    ):
+        return _judge(text, cut, start, sign, name.decode("latin-1"), name, False, False, raw, "its argument")
     if known is None:
         return None
     is_own, arguments = known
@@ -477,6 +505,8 @@ def _judge(
     if sign in "\r\n":
         if b" " in left.strip():
             return None
+        if not left.strip() and fits == "end" and text.strip() == name:
+            return Finding("command", 5, (cut, end), "line", reason, False)
         return Finding("command", 7 if is_grave else 5 if is_own else 4, (cut, end), "line", reason, is_grave)
     if sign == "`" and not is_first and left.rstrip().endswith((b"||", b"&&", b";", b"$(", b"|")) and is_own:
         return Finding("command", 5, (cut, end), "text", f"a separator, {reason}", False)
