@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from tests.k8s.certificates import Authority, make_authority, write_certificate
 
 pytestmark = pytest.mark.envoy
 
-UPLOAD_S = 3.0
+UPLOAD_S = 2.5
 AGE_S = 1
 
 
@@ -247,6 +248,19 @@ def test_an_engine_that_leaves_loses_no_request(site: Site) -> None:
         time.sleep(6)
     assert first.process.wait(20) == 0
     assert uploads.statuses == [200] * 20
+    assert {status for _, status in load.clean} == {200}
+    assert {status for _, status in load.attack} == {403}
+
+
+def test_a_reload_loses_no_request(site: Site) -> None:
+    """One engine alone, whose port passes from one generation to the next while connections age and begin."""
+    engine = site.engine(f"--connection-age-seconds={AGE_S}")
+    proxy = site.proxy().await_answer(200)
+    with Load(proxy) as load, Uploads(proxy, 10) as uploads:
+        for number in range(1, 4):
+            engine.process.send_signal(signal.SIGHUP)
+            wait_for(lambda number=number: engine.said.count("reloaded in") == number, 30, "reload")
+    assert uploads.statuses == [200] * 10
     assert {status for _, status in load.clean} == {200}
     assert {status for _, status in load.attack} == {403}
 
