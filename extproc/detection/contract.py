@@ -85,7 +85,7 @@ class Detect(Protocol):
     Pure but for `reading`, which is told what it cost and whether something was left out.
     """
 
-    def __call__(self, text: bytes, place: Place, reading: Reading = ..., /) -> Finding | None: ...
+    def __call__(self, text: bytes, place: Place, reading: Reading = UNCOUNTED, /) -> Finding | None: ...
 
 
 @dataclass(frozen=True, slots=True)
