@@ -518,7 +518,8 @@ def _behind_sentence(text: bytes) -> bytes:
     if end < SENTENCE_MIN_BYTES or not text[end - 2 : end].islower():
         return b""
     rest = text[end + 2 :].lstrip(b" ")
-    return b"" if _SENTENCE.match(rest) else rest
+    # `Int! = 10` is a declaration of GraphQL.
+    return b"" if rest[:1] == b"=" or _SENTENCE.match(rest) else rest
 
 
 def _spellings(text: bytes, via: tuple[str, ...], place: Place, reading: Reading) -> Iterator[View]:
