@@ -67,5 +67,8 @@ CHANGES: dict[str, Change] = {
 }
 """Name → change. Case, blanks and long text are of the value itself, the rest is a way to carry it."""
 
+HARMLESS = frozenset({("deserialisation", "random case")})
+"""(class, change): what is left is no attack. Names of classes and Base64 are read in one case only."""
+
 LONG = ("8 KB of one letter before", "8 KB of words before")
 """Those that may cost more: the payload stands far from where it would be put."""
