@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from extproc.detection import graphql, header, markup_xml, script, ssrf, template
 from extproc.detection.contract import Detector, Place, Reading
+from extproc.engine.inspector import EngineInspector, EngineSettings
+from extproc.engine.plan import Plan
+from extproc.model.deadline import Deadline
+from extproc.model.message import RequestHead
+from extproc.model.verdict import Decision, Mode, Outcome
+from extproc.replay.run import drive
+from extproc.seclang.assemble import Sources, load_ruleset
 
 BLOCKED = 5
 """The least score that is denied by default."""
@@ -135,3 +144,24 @@ def test_lookups_are_put_together_as_often_as_the_limit_says() -> None:
     assert score(template.DETECTOR, lookup(template.FOLDS_LIMIT)) > score(
         template.DETECTOR, lookup(template.FOLDS_LIMIT + 1)
     )
+
+
+RULES = b"""
+SecRuleEngine On
+SecRule ARGS "@detectScript" "id:1,phase:2,deny,status:403"
+"""
+
+
+@pytest.mark.parametrize(("tags", "coverage"), [(script.TAGS_LIMIT, "inspected"), (script.TAGS_LIMIT + 1, "partly")])
+def test_a_limit_within_a_detector_is_told_in_event_and_verdict(tags: int, coverage: str) -> None:
+    told: list[Decision] = []
+    plan = Plan(load_ruleset(Sources((), preamble=RULES)))
+    inspection = EngineInspector(plan, EngineSettings(mode=Mode.BLOCK), told.append).open()
+    # `base` wakes the detector; links without a host load from the site itself.
+    path = b"/?q=" + quote(b"<base href=a>" + b"<b>" * (tags - 1)).encode()
+    head = RequestHead(method=b"GET", path=path, authority=b"shop.example", headers=(), is_last=True)
+    verdict = drive(inspection.request_headers(head, Deadline(lambda: 0, 10**9)))
+    inspection.close(None)
+    assert verdict.outcome is Outcome.ALLOW
+    assert (verdict.coverage.value, told[0].coverage.value) == (coverage, coverage)
+    assert told[0].coverage_reason == (None if coverage == "inspected" else "detection-limit")
