@@ -514,6 +514,8 @@ def _behind_padding(text: bytes) -> bytes:
 
 def _behind_sentence(text: bytes) -> bytes:
     """What stands behind the last sentence and is none itself: its first letters are not a sentence's."""
+    if text[-1:] in b".!?":
+        return b""  # a sentence to its end, as nearly all texts are
     end = max(text.rfind(b". "), text.rfind(b"! "), text.rfind(b"? "))
     if end < SENTENCE_MIN_BYTES or not text[end - 2 : end].islower():
         return b""

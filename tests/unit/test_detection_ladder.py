@@ -256,6 +256,7 @@ def test_what_stands_behind_a_sentence_is_a_value(rest):
         b"Chapter 7. /etc/hosts",
         "Das ist gut. Öl ist teuer.".encode(),
         b"That is it. :-)",
+        b"That is it. (/etc/hosts and more).",
     ],
 )
 def test_a_sentence_behind_a_sentence_is_none(text):
