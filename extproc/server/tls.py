@@ -153,6 +153,6 @@ def _expires(path: Path, chain: bytes) -> float:
     from cryptography import x509  # only who listens with TLS needs it
 
     try:
-        return x509.load_pem_x509_certificate(chain).not_valid_after_utc.timestamp()
+        return float(x509.load_pem_x509_certificate(chain).not_valid_after_utc.timestamp())
     except ValueError as error:
         raise ConfigError("tls_cert", f"{path} holds no certificate: {error}") from error
