@@ -41,6 +41,7 @@ HEALED_WITHIN_S = 25.0
 def faulty_pair(tools: Any, app: Any, mode: str, workers: int) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setenv("PYTHONPATH", f"{INJECTED}:{ROOT}")  # the tree first, whatever is installed
+        patch.setenv("EXTPROC_COMPILED", "0")  # what is put in the place of a function is called in the source alone
         pair = tools.start_up(Path(folder), app.port, "--workers", str(workers), mode=mode)
         try:
             yield pair.await_start()
