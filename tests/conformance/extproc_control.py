@@ -60,7 +60,8 @@ PROFILES: dict[str, tuple[tuple[str, ...], dict[str, str], dict[str, Any]]] = {
     "streamed": (PATIENT, {"PYTHONPATH": f"{STREAMED}:{ROOT}"}, {"body_mode": "STREAMED"}),
     "faults": (
         (),
-        {"PYTHONPATH": f"{INJECTED}:{ROOT}"},
+        # What is put in the place of a function is called in the source alone.
+        {"PYTHONPATH": f"{INJECTED}:{ROOT}", "EXTPROC_COMPILED": "0"},
         {"fault_path": "/fault", "nothing_path": "/nothing", "slow_path": "/slow"},
     ),
 }
