@@ -22,7 +22,6 @@ os.environ["EXTPROC_COMPILED"] = "0"  # what is built must not depend on what wa
 
 from extproc import compiled  # noqa: E402
 
-
 MYPY_OPTIONS = """\
 [mypy]
 ignore_missing_imports = True

@@ -63,8 +63,8 @@ def unhurried(mode: Mode) -> EngineSettings:
 class Ours:
     """extproc's engine, in process."""
 
-    CLIENT = Address(CLIENT, 40000)
     SERVER = Address(CLIENT, 80)
+    CLIENT = Address(CLIENT, 40000)
 
     def __init__(
         self, ruleset: Ruleset, prefilter: Candidates | None = None, has_memo: bool = True, mode: Mode = Mode.BLOCK
