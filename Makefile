@@ -145,4 +145,4 @@ check: lint test ## what CI runs
 
 clean: ## remove what the targets made
 	rm -rf .venv .venv-official .venv-bench .venv-checkov build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find . -maxdepth 1 -name '*.so' -delete; find extproc -name '*.so' -delete; rm -f extproc/compiled.json
+	find extproc -name '*.so' -delete; rm -f extproc/compiled.json

@@ -77,10 +77,14 @@ def extensions() -> list[Extension]:
     options.parent.mkdir(exist_ok=True)
     options.write_text(MYPY_OPTIONS)
     # One file of C a module, for two compilers at once; -O2 and more cost minutes and gave nothing (decision 0067).
+    # `extproc.hot`: their common library goes into the package, where an editable install finds it as well.
     paths = [f"--config-file={options}", *hot_modules()]
-    found = mypycify(paths, opt_level="1", debug_level="0", multi_file=True, group_name="extproc")
+    found = mypycify(paths, opt_level="1", debug_level="0", multi_file=True, group_name="extproc.hot")
     for extension in found:
-        extension.extra_compile_args.append("-Wno-error")  # a newer compiler's new warning is no reason to fail
+        # mypyc looks for the library's own header beside the others, and writes it into a folder.
+        extension.include_dirs = [*extension.include_dirs, "build/extproc"]
+        # A newer compiler's new warning is no reason to fail.
+        extension.extra_compile_args = [*extension.extra_compile_args, "-Wno-error"]
     return found
 
 
