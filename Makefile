@@ -10,6 +10,8 @@ MODE ?= block
 CRS_DIR ?= ../shared/crs
 export CRS_DIR
 PYTEST := $(BIN)/python -m pytest
+# Built images and run pods, and each command of docs/kubernetes: minutes, for `make k8s`.
+NOT_K8S := -m "not pod" --ignore=tests/k8s/test_pages.py --ignore=tests/k8s/test_checkov.py
 
 # What runs: the hot modules compiled where there is a C compiler (pyproject.toml, [tool.extproc]), or COMPILE=0.
 COMPILED := .venv/compiled.stamp
@@ -53,8 +55,8 @@ compile: $(COMPILED) ## the hot modules as C, where there is a compiler (part of
 run: .venv/run.stamp $(COMPILED) ## the pair on localhost in front of a demo app (LISTEN=127.0.0.1:8080 MODE=block)
 	@exec $(BIN)/python -m extproc.cli.demo --listen $(LISTEN) --mode $(MODE)
 
-test: .venv/dev.stamp $(COMPILED) .venv-official/stamp ## unit, property, rule, end-to-end and official-message tests
-	$(PYTEST) tests
+test: .venv/dev.stamp $(COMPILED) .venv-official/stamp ## unit, property, rule, end-to-end and official-message tests (pods, pages: make k8s)
+	$(PYTEST) tests $(NOT_K8S)
 	@# Those that put something else in the place of what may be compiled.
 	EXTPROC_COMPILED=0 $(PYTEST) -q tests/unit -m plain
 	$(MAKE) --no-print-directory test-official
