@@ -212,6 +212,10 @@ class Pod:
         self._until(lambda: not self.is_running(container["name"]), seconds, f"{container['name']} did not end")
         self._note("ended", container)
 
+    def await_log(self, container: str, text: str) -> None:
+        """Until the container has written it; raises PodError if it does not."""
+        self._until(lambda: text in self.log(container), 10, f"{container} did not write {text!r}")
+
     def _until(
         self, is_true: Callable[[], bool], seconds: float, complaint: str, pause_seconds: float = PAUSE_SECONDS
     ) -> None:

@@ -116,7 +116,7 @@ def test_attacks_are_blocked(blocking: tuple[Pod, PodNetwork], path: str, body: 
     answer = ask(network, path, body)
     assert answer.status == 403
     incident = answer.headers["x-waf-incident"]
-    assert incident in pod.log("extproc-engine")  # the decision event
+    pod.await_log("extproc-engine", incident)  # the decision event, written when some have come together
 
 
 @pytest.mark.parametrize("port", [8080, 9002, 9901], ids=["app", "engine", "envoy-admin"])
