@@ -76,7 +76,7 @@ def extensions() -> list[Extension]:
     options = Path("build/mypy.ini")
     options.parent.mkdir(exist_ok=True)
     options.write_text(MYPY_OPTIONS)
-    # One file of C a module, for two compilers at once; -O2 and more cost minutes and gave nothing (decision 0067).
+    # -O1, one file of C a module and no debugging: a minute. More of either was not compared (decision 0067).
     # `extproc.hot`: their common library goes into the package, where an editable install finds it as well.
     paths = [f"--config-file={options}", *hot_modules()]
     found = mypycify(paths, opt_level="1", debug_level="0", multi_file=True, group_name="extproc.hot")
