@@ -14,7 +14,7 @@ import yaml
 
 from tests.conformance.through_envoy.ground import Site, admin_socket
 from tests.conformance.through_envoy.lone_envoy import ROOT, Tree, ext_proc, manager, render
-from tests.e2e.conftest import free_port
+from tests.e2e.conftest import free_port, wait_for
 
 REQUIRED = ("status", "request_id", "verdict", "phase", "rule", "failed_open", "coverage", "details", "upstream")
 """Keys of a line of the access log."""
@@ -35,6 +35,8 @@ def e33(site: Site) -> None:
     """The log of every case so far: each line whole; an upstream means a final allow, a block means none."""
     site.pair.send()
     assert len(site.logs) >= 1
+    # Envoy gathers lines before it writes them; a log without any would agree with everything.
+    wait_for(lambda: any("\n" in log.read_text() for log in site.logs), 10, "line in the access log")
     for log in site.logs:
         for text in log.read_text().splitlines():
             line = json.loads(text)
