@@ -17,8 +17,9 @@ import yaml
 
 from extproc.model.route import Beyond, Profile, Route
 from extproc.proxy.routes import render_route
+from tests.conformance.through_envoy.bootstrap_parts import Tree, manager
 from tests.conformance.through_envoy.http2_client import ask
-from tests.conformance.through_envoy.lone_envoy import ROOT, LoneEnvoy, Tree, manager
+from tests.conformance.through_envoy.lone_envoy import ROOT, LoneEnvoy
 from tests.e2e.http2_app import Http2App
 
 pytestmark = pytest.mark.envoy

@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 
 from extproc.attachment.mesh import envoy_filter, extension_policy, waypoint_filter
+from tests.conformance.through_envoy import bootstrap_parts as parts
+from tests.conformance.through_envoy.bootstrap_parts import Tree
 from tests.k8s.envoy_gateway import gateway
 from tests.k8s.istio_proxy import apply, sidecar, waypoint
-
-Tree = dict[str, Any]
 
 VARIABLE = "ATTACHED_ENVOY"
 ROOT = Path(__file__).parents[3]
@@ -47,16 +47,16 @@ def istio(pair: Tree) -> Tree:
     bootstrap = apply(sidecar(port), envoy_filter("hello-extproc"))
     _keep_listener(bootstrap, "virtualInbound")
     for name in (f"inbound|{port}||", "InboundPassthroughCluster"):
-        _replace_cluster(bootstrap, name, _plain_cluster(name, _cluster(pair, "app")))
+        _replace_cluster(bootstrap, name, _plain_cluster(name, parts.cluster(pair, "app")))
     # Of the filter's own cluster only the address is another one.
-    _cluster(bootstrap, "extproc")["load_assignment"] = _cluster(pair, "extproc")["load_assignment"]
+    parts.cluster(bootstrap, "extproc")["load_assignment"] = parts.cluster(pair, "extproc")["load_assignment"]
     return bootstrap
 
 
 def istio_ambient(pair: Tree) -> Tree:
     """A waypoint, with the EnvoyFilter of the overlay `istio-ambient`; a socket stands for its tunnel."""
-    service = _plain_cluster("inbound-vip|80|http|hello", _cluster(pair, "app"))
-    engine = _plain_cluster(f"outbound|9002||{ENGINE_SERVICE}", _cluster(pair, "extproc"))
+    service = _plain_cluster("inbound-vip|80|http|hello", parts.cluster(pair, "app"))
+    engine = _plain_cluster(f"outbound|9002||{ENGINE_SERVICE}", parts.cluster(pair, "extproc"))
     engine["typed_extension_protocol_options"] = HTTP2
     # istiod sets no limit where nobody asked for one.
     most = 4_294_967_295
@@ -75,7 +75,7 @@ def envoy_gateway(pair: Tree) -> Tree:
     client = yaml.safe_load(GATEWAY_POLICIES.read_text())
     bootstrap = gateway(policy, client)
     for name, ours in (("httproute/default/hello/rule/0", "app"), ("hello-extproc", "extproc")):
-        _cluster(bootstrap, name)["load_assignment"] = _named(name, _cluster(pair, ours)["load_assignment"])
+        parts.cluster(bootstrap, name)["load_assignment"] = _named(name, parts.cluster(pair, ours)["load_assignment"])
     return bootstrap
 
 
@@ -90,7 +90,7 @@ def _instrumented(pair: Tree, bootstrap: Tree) -> Tree:
     listener = _listener(bootstrap)
     listener["address"] = _listener(pair)["address"]
     listener["enable_reuse_port"] = False
-    seen = _manager(pair)
+    seen = parts.manager(pair)
     for chain in listener["filter_chains"]:
         manager = chain["filters"][0]["typed_config"]
         manager["access_log"] = seen["access_log"]
@@ -99,10 +99,10 @@ def _instrumented(pair: Tree, bootstrap: Tree) -> Tree:
         for one in manager["http_filters"]:
             if one["typed_config"]["@type"].endswith("ExternalProcessor"):
                 one["typed_config"]["stat_prefix"] = "waf"
-                one["typed_config"]["message_timeout"] = _ext_proc(pair)["message_timeout"]  # of a patient engine
+                one["typed_config"]["message_timeout"] = parts.ext_proc(pair)["message_timeout"]  # of a patient engine
     for cluster in bootstrap["static_resources"]["clusters"]:
         if "load_assignment" in cluster:
-            is_engine = _addresses(cluster) == _addresses(_cluster(pair, "extproc"))
+            is_engine = _addresses(cluster) == _addresses(parts.cluster(pair, "extproc"))
             cluster["alt_stat_name"] = "extproc" if is_engine else "app"
     return {"admin": pair["admin"], **bootstrap}
 
@@ -117,25 +117,9 @@ def _listener(bootstrap: Tree) -> Tree:
     return result
 
 
-def _manager(bootstrap: Tree) -> Tree:
-    found: Tree = _listener(bootstrap)["filter_chains"][0]["filters"][0]["typed_config"]
-    return found
-
-
-def _ext_proc(pair: Tree) -> Tree:
-    found: Tree = next(one for one in _manager(pair)["http_filters"] if one["name"] == "extproc.ext_proc")
-    settings: Tree = found["typed_config"]
-    return settings
-
-
 def _keep_listener(bootstrap: Tree, name: str) -> None:
     resources = bootstrap["static_resources"]
     resources["listeners"] = [one for one in resources["listeners"] if one["name"] == name]
-
-
-def _cluster(bootstrap: Tree, name: str) -> Tree:
-    found: Tree = next(one for one in bootstrap["static_resources"]["clusters"] if one["name"] == name)
-    return found
 
 
 def _replace_cluster(bootstrap: Tree, name: str, cluster: Tree) -> None:

@@ -14,9 +14,10 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from tests.conformance.through_envoy.bootstrap_parts import Tree, ext_proc
 from tests.conformance.through_envoy.ground import Site, admin_socket
 from tests.conformance.through_envoy.http2_client import Http2Client
-from tests.conformance.through_envoy.lone_envoy import OFFICIAL, FaultyServer, LoneEnvoy, Tree, ext_proc, read_stat
+from tests.conformance.through_envoy.lone_envoy import OFFICIAL, FaultyServer, LoneEnvoy, read_stat
 from tests.conformance.through_envoy.single_requests import FORM, FORM_LINE, QUERY_ATTACK
 from tests.e2e.conftest import RULES, Answer, Load, PairProcess, free_port, is_alive, send, wait_for
 

@@ -8,11 +8,10 @@ FAULTS are edits of the bootstrap that `extproc up` renders; each opens a hole o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import yaml
 
-Tree = dict[str, Any]
+from tests.conformance.through_envoy.bootstrap_parts import Tree, cluster, ext_proc, manager
 
 VARIABLE = "FAULTY_ENVOY"
 
@@ -24,124 +23,108 @@ def faulty(text: str, name: str) -> str:
     return yaml.safe_dump(tree)
 
 
-def _manager(tree: Tree) -> Tree:
-    found: Tree = tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    return found
-
-
-def _ext_proc(tree: Tree) -> Tree:
-    found: Tree = next(item for item in _manager(tree)["http_filters"] if item["name"] == "extproc.ext_proc")
-    settings: Tree = found["typed_config"]
-    return settings
-
-
-def _cluster(tree: Tree, name: str) -> Tree:
-    found: Tree = next(item for item in tree["static_resources"]["clusters"] if item["name"] == name)
-    return found
-
-
 def fail_open(tree: Tree) -> None:
     """Lets requests pass while the engine is away or broken."""
-    _ext_proc(tree)["failure_mode_allow"] = True
+    ext_proc(tree)["failure_mode_allow"] = True
 
 
 def no_bodies(tree: Tree) -> None:
     """Does not send bodies to the engine."""
-    _ext_proc(tree)["processing_mode"]["request_body_mode"] = "NONE"
+    ext_proc(tree)["processing_mode"]["request_body_mode"] = "NONE"
 
 
 def no_trailers(tree: Tree) -> None:
     """Does not send trailers to the engine."""
-    _ext_proc(tree)["processing_mode"]["request_trailer_mode"] = "SKIP"
+    ext_proc(tree)["processing_mode"]["request_trailer_mode"] = "SKIP"
 
 
 def no_headers(tree: Tree) -> None:
     """Does not send heads to the engine, so requests without a body are unseen."""
-    _ext_proc(tree)["processing_mode"]["request_header_mode"] = "SKIP"
+    ext_proc(tree)["processing_mode"]["request_header_mode"] = "SKIP"
 
 
 def watching_only(tree: Tree) -> None:
     """Tells the engine and does not wait for what it says."""
-    _ext_proc(tree)["observability_mode"] = True
+    ext_proc(tree)["observability_mode"] = True
 
 
 def no_override(tree: Tree) -> None:
     """Takes no override of the mode: WebSocket hangs."""
-    _ext_proc(tree)["allow_mode_override"] = False
+    ext_proc(tree)["allow_mode_override"] = False
 
 
 def own_status(tree: Tree) -> None:
     """Answers 500 without a body when the engine is away, as Envoy does by itself."""
-    del _ext_proc(tree)["status_on_error"]
-    _manager(tree)["local_reply_config"]["mappers"] = []
+    del ext_proc(tree)["status_on_error"]
+    manager(tree)["local_reply_config"]["mappers"] = []
 
 
 def few_streams(tree: Tree) -> None:
     """Has Envoy's own circuit breaker: 1,024 requests at the engine."""
-    _cluster(tree, "extproc")["circuit_breakers"] = {"thresholds": [{"max_requests": 1024}]}
+    cluster(tree, "extproc")["circuit_breakers"] = {"thresholds": [{"max_requests": 1024}]}
 
 
 def believes_addresses(tree: Tree) -> None:
     """Takes the client's address from what the client writes."""
-    _manager(tree)["use_remote_address"] = False
+    manager(tree)["use_remote_address"] = False
 
 
 def believes_headers(tree: Tree) -> None:
     """Leaves headers that only the inside may set."""
-    del _manager(tree)["early_header_mutation_extensions"]
+    del manager(tree)["early_header_mutation_extensions"]
 
 
 def plain_paths(tree: Tree) -> None:
     """Passes paths on as they came."""
-    http = _manager(tree)
+    http = manager(tree)
     http["normalize_path"] = http["merge_slashes"] = False
     http["path_with_escaped_slashes_action"] = "KEEP_UNCHANGED"
 
 
 def underscores(tree: Tree) -> None:
     """Passes headers with an underscore on."""
-    _manager(tree)["common_http_protocol_options"]["headers_with_underscores_action"] = "ALLOW"
+    manager(tree)["common_http_protocol_options"]["headers_with_underscores_action"] = "ALLOW"
 
 
 def old_http(tree: Tree) -> None:
     """Takes HTTP/1.0."""
-    _manager(tree)["http_protocol_options"]["accept_http_10"] = True
+    manager(tree)["http_protocol_options"]["accept_http_10"] = True
 
 
 def seen_trailers(tree: Tree) -> None:
     """Passes trailers of HTTP/1 on."""
-    _manager(tree)["http_protocol_options"]["enable_trailers"] = True
+    manager(tree)["http_protocol_options"]["enable_trailers"] = True
 
 
 def any_host(tree: Tree) -> None:
     """Passes on what has two Hosts or none."""
-    routes = _manager(tree)["route_config"]["virtual_hosts"][0]["routes"]
+    routes = manager(tree)["route_config"]["virtual_hosts"][0]["routes"]
     routes[:] = [route for route in routes if "direct_response" not in route]
 
 
 def patient(tree: Tree) -> None:
     """Waits for slow senders for as long as they like."""
-    http = _manager(tree)
+    http = manager(tree)
     for key in ("request_headers_timeout", "request_timeout", "stream_idle_timeout"):
         http[key] = "0s"
 
 
 def health_prefix(tree: Tree) -> None:
     """Answers everything below the health path itself."""
-    [health] = [item for item in _manager(tree)["http_filters"] if item["name"].endswith("health_check")]
+    [health] = [item for item in manager(tree)["http_filters"] if item["name"].endswith("health_check")]
     path = health["typed_config"]["headers"][0]["string_match"]
     health["typed_config"]["headers"][0]["string_match"] = {"prefix": path["exact"]}
 
 
 def websockets_unseen(tree: Tree) -> None:
     """Has filters of their own for upgrades, without the engine."""
-    router = next(item for item in _manager(tree)["http_filters"] if item["name"].endswith("router"))
-    _manager(tree)["upgrade_configs"] = [{"upgrade_type": "websocket", "filters": [router]}]
+    router = next(item for item in manager(tree)["http_filters"] if item["name"].endswith("router"))
+    manager(tree)["upgrade_configs"] = [{"upgrade_type": "websocket", "filters": [router]}]
 
 
 def no_metadata(tree: Tree) -> None:
     """Does not keep what the engine says of a request, so the log has no verdict."""
-    del _ext_proc(tree)["metadata_options"]
+    del ext_proc(tree)["metadata_options"]
 
 
 def open_admin(tree: Tree) -> None:
@@ -151,7 +134,7 @@ def open_admin(tree: Tree) -> None:
 
 def own_answers_seen(tree: Tree) -> None:
     """Sends responses to the engine, Envoy's own among them: a client with a malformed request gets no answer."""
-    _ext_proc(tree)["processing_mode"]["response_header_mode"] = "SEND"
+    ext_proc(tree)["processing_mode"]["response_header_mode"] = "SEND"
 
 
 def small_buffer(tree: Tree) -> None:

@@ -19,26 +19,12 @@ import yaml
 
 from extproc.proxy.admin import Admin
 from extproc.proxy.binary import envoy_arguments
+from tests.conformance.through_envoy.bootstrap_parts import Tree
 from tests.e2e.conftest import START_LIMIT_S, free_port, wait_for
 
 ROOT = Path(__file__).parents[3]
 FAULTY = ROOT / "tests" / "conformance" / "servers" / "faulty.py"
 OFFICIAL = ROOT / ".venv-official" / "bin" / "python"
-
-Tree = dict[str, Any]
-
-
-def manager(tree: Tree) -> Tree:
-    """The HTTP connection manager of a bootstrap."""
-    found: Tree = tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    return found
-
-
-def ext_proc(tree: Tree) -> Tree:
-    """The ext_proc filter of a bootstrap."""
-    found: Tree = next(item for item in manager(tree)["http_filters"] if item["name"] == "extproc.ext_proc")
-    settings: Tree = found["typed_config"]
-    return settings
 
 
 def render(*flags: str) -> Tree:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import yaml
 
+from tests.conformance.through_envoy.bootstrap_parts import Tree, ext_proc, manager
 from tests.conformance.through_envoy.ground import Site, admin_socket
-from tests.conformance.through_envoy.lone_envoy import ROOT, Tree, ext_proc, manager, render
+from tests.conformance.through_envoy.lone_envoy import ROOT, render
 from tests.e2e.conftest import free_port, wait_for
 
 REQUIRED = ("status", "request_id", "verdict", "phase", "rule", "failed_open", "coverage", "details", "upstream")

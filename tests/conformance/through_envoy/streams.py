@@ -12,9 +12,10 @@ from pathlib import Path
 
 import h2.settings
 
+from tests.conformance.through_envoy.bootstrap_parts import Tree, manager
 from tests.conformance.through_envoy.ground import Site, admin_socket
 from tests.conformance.through_envoy.http2_client import Http2Client
-from tests.conformance.through_envoy.lone_envoy import LoneEnvoy, Tree, manager, read_stat
+from tests.conformance.through_envoy.lone_envoy import LoneEnvoy, read_stat
 from tests.conformance.through_envoy.single_requests import FORM_LINE, GET, HANDSHAKE, POST, QUERY_ATTACK
 from tests.conformance.through_envoy.streaming_app import PAUSE_S, StreamingApp
 from tests.e2e.conftest import PairProcess, free_port, wait_for
